@@ -1,0 +1,200 @@
+"""The API process: create_app(config) wires, main() serves."""
+
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+import threading
+import time
+
+import peewee
+from flask import Flask, Response, g, request
+from waitress import create_server
+from waitress.server import BaseWSGIServer
+
+import errors
+import worker
+from auth import ensure_root_token
+from config import Config, ConfigError, from_env
+from db import SchemaError, UnsafeSqliteError, bind, database, migrate, utcnow
+from live.lifecycle import Lifecycle
+from live.links import Links
+from logs import request_id, set_up_logging
+from media.storage import hook_secret, make_folders, share_socket
+from routes import hooks, live, pages, service, webhook
+from routes.context import Box
+from wake import Bell
+
+log = logging.getLogger("web")
+
+MIB = 1024 * 1024
+WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The public API, the pages and nothing that runs by itself."""
+    config = config or _prepare(from_env(os.environ))
+    app = _base(config)
+    app.register_blueprint(service.bp)
+    app.register_blueprint(live.bp, url_prefix="/v1/live")
+    app.register_blueprint(live.bp, url_prefix="/livestream/live", name="published")
+    app.register_blueprint(webhook.bp, url_prefix="/v1/webhook")
+    app.register_blueprint(pages.bp)
+    return app
+
+
+def create_hook_app(config: Config) -> Flask:
+    """What media servers call, on a listener of its own: slow API clients cannot hold up a publisher."""
+    app = _base(config)
+    app.config["HOOK_SECRET"] = hook_secret(config)
+    app.register_blueprint(hooks.bp)
+    return app
+
+
+def _base(config: Config) -> Flask:
+    app = Flask("livestream", template_folder="web/templates", static_folder="web/static", root_path=_here())
+    app.config.update(LIVESTREAM=config, MAX_CONTENT_LENGTH=MIB, MAX_FORM_MEMORY_SIZE=MIB)
+    app.json.sort_keys = False
+    app.url_map.merge_slashes = False
+    links = Links(config.public_url, config.rtmp_url)
+    app.extensions["livestream"] = Box(Lifecycle(links, Bell(config.wake_socket).ring), links)
+    app.before_request(_begin)
+    app.after_request(_finish)
+    app.teardown_request(_close)
+    errors.register(app)
+    return app
+
+
+def _here() -> str:
+    return os.path.dirname(os.path.abspath(__file__))
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(8)
+    g.began = time.monotonic()
+    request_id.set(g.request_id)
+    g.connected = request.endpoint != "static" and database.connect(reuse_if_open=True)
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.get("request_id", "")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    took_ms = (time.monotonic() - g.get("began", time.monotonic())) * 1000
+    # A hook's path holds the installation's secret.
+    path = "/hooks/..." if request.path.startswith("/hooks") else request.path
+    log.info("%s %s %d %.0f ms", request.method, path, response.status_code, took_ms)
+    return response
+
+
+def _close(error: BaseException | None) -> None:
+    if g.pop("connected", False):
+        database.close()
+
+
+def serve(app: Flask, config: Config) -> BaseWSGIServer:
+    """The public listener; nginx in front of it, where there is one, is the only proxy that is believed."""
+    proxy = "127.0.0.1" if config.media_server != "none" else config.trusted_proxy
+    trusted = (
+        {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for"}, "trusted_proxy_count": 1}
+        if proxy
+        else {}
+    )
+    return create_server(
+        app,
+        map={},
+        host=config.host,
+        port=config.port,
+        threads=16,
+        connection_limit=1000,
+        asyncore_use_poll=True,
+        channel_timeout=20,
+        cleanup_interval=5,
+        max_request_header_size=16 * 1024,
+        max_request_body_size=8 * MIB,
+        ident=None,
+        clear_untrusted_proxy_headers=True,
+        **trusted,
+    )
+
+
+def serve_hooks(config: Config) -> list[BaseWSGIServer]:
+    """The hook listeners: the Unix socket, and HOOK_PORT for media servers that cannot use one."""
+    app = create_hook_app(config)
+    limits = {
+        "threads": 8,
+        "connection_limit": 512,
+        "channel_timeout": 20,
+        "cleanup_interval": 5,
+        "ident": None,
+    }
+    limits |= {"asyncore_use_poll": True, "max_request_header_size": 16384, "max_request_body_size": 65536}
+    servers = [
+        create_server(app, map={}, unix_socket=str(config.hook_socket), unix_socket_perms="600", **limits)
+    ]
+    share_socket(config.hook_socket)
+    if config.hook_port:
+        servers.append(create_server(app, map={}, host="127.0.0.1", port=config.hook_port, **limits))
+    return servers
+
+
+def _prepare(config: Config) -> Config:
+    """Folders and a migrated database: for `python app.py` and for commands, both of which may come first."""
+    make_folders(config)
+    bind(config.database_url, config.sqlite_any_version)
+    migrate()
+    return config
+
+
+def _show_root_token(config: Config) -> None:
+    with database.connection_context():
+        made = ensure_root_token(config, utcnow())
+    if made:
+        print(
+            f"Root token, shown once:\n  LIVE_TOKEN_ID={made[0]}\n  LIVE_TOKEN_SECRET={made[1]}", flush=True
+        )
+
+
+def _run_inside(inside: worker.Worker) -> None:
+    """The worker as a thread. If it fails, so does the process: an API whose events go nowhere would mislead."""
+    try:
+        inside.run()
+    except Exception:
+        log.exception("the worker has failed; stopping")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    try:
+        config = _prepare(from_env(os.environ))
+    except (ConfigError, UnsafeSqliteError, SchemaError) as error:
+        sys.exit(str(error))
+    except (OSError, peewee.DatabaseError) as error:
+        sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
+    set_up_logging("web")
+    _show_root_token(config)
+    try:
+        public = serve(create_app(config), config)
+        hook_servers = serve_hooks(config)
+    except OSError as error:
+        sys.exit(f"HOST, PORT or HOOK_PORT cannot be used: {error}.")
+    for server in hook_servers:
+        threading.Thread(target=server.run, name="hooks", daemon=True).start()
+    inside = worker.build(config) if config.worker == "inside" else None
+    if inside:
+        threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
+    # waitress has no SIGTERM handler: without ours a request in flight would be cut.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    log.info("listening on http://%s:%d", config.host, config.port)
+    public.run()
+    for server in hook_servers:
+        server.close()
+    if inside:
+        inside.stop()
+
+
+if __name__ == "__main__":
+    main()

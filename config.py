@@ -1,0 +1,285 @@
+"""Settings: read once from the environment, checked as a whole, then frozen (contract, section 9)."""
+
+import ipaddress
+import re
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MEDIA_SERVERS = ("nginx-rtmp", "none")
+NGINX_MODULES = (
+    "/usr/lib/nginx/modules/ngx_rtmp_module.so",
+    "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
+    "/usr/share/nginx/modules/ngx_rtmp_module.so",
+)
+SOCKET_PATH_MAX = 107  # sockaddr_un holds 108 bytes, the last of them a NUL
+LONGEST_SOCKET = "run/private/ctl.4194304"  # supervisord binds it with its pid behind it
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with the settings, at once: one sentence per variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Config:
+    """One installation's settings. Paths are absolute; the port numbers are as bound."""
+
+    host: str
+    port: int
+    http_port: int
+    rtmp_port: int
+    hook_port: int | None
+    media_bind: str | None
+    public_url: str
+    rtmp_url: str
+    trusted_proxy: str | None
+    data_dir: Path
+    database_url: str
+    media_server: str
+    worker: str
+    webhook_allow_private: bool
+    ffmpeg: str | None
+    sqlite_any_version: bool
+    token_id: str | None = None
+    token_secret: str | None = field(default=None, repr=False)
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, pid files and generated configuration."""
+        return self.data_dir / "run"
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.data_dir / "keys"
+
+    @property
+    def media_dir(self) -> Path:
+        """What the media server may serve, and nothing else."""
+        return self.data_dir / "media"
+
+    @property
+    def packagers_dir(self) -> Path:
+        """What is known of running packagers, for the worker that comes after this one."""
+        return self.data_dir / "packagers"
+
+    @property
+    def hook_socket(self) -> Path:
+        return self.run_dir / "hooks.sock"
+
+    @property
+    def wake_socket(self) -> Path:
+        return self.run_dir / "worker.sock"
+
+    @property
+    def pulse_file(self) -> Path:
+        """The worker's last sign of life and what it saw of the media server."""
+        return self.run_dir / "worker.json"
+
+    @property
+    def media_socket(self) -> Path:
+        """The media server's /stat and /control; in a folder that only its owner can enter."""
+        return self.run_dir / "private" / "media.sock"
+
+
+def from_env(environ: Mapping[str, str]) -> Config:
+    """Read and check all settings; raises ConfigError that names every bad variable."""
+    env = _Reader(environ)
+    data_dir = env.folder("DATA_DIR", "var")
+    host, port = env.host("HOST", "127.0.0.1"), env.port("PORT", 8000)
+    http_port, rtmp_port = env.port("HTTP_PORT", 8080), env.port("RTMP_PORT", 1935)
+    media_server = env.choice("MEDIA_SERVER", MEDIA_SERVERS, default_media_server())
+    own_url = (
+        f"http://{own_address()}:{http_port}"
+        if media_server != "none"
+        else f"http://{bracketed(host)}:{port}"
+    )
+    public_url = env.url("PUBLIC_URL", own_url, ("http", "https"))
+    rtmp_url = env.url("RTMP_URL", f"rtmp://{_host_of(public_url)}:{rtmp_port}/live", ("rtmp", "rtmps"))
+    config = Config(
+        host=host,
+        port=port,
+        http_port=http_port,
+        rtmp_port=rtmp_port,
+        hook_port=env.port("HOOK_PORT", None),
+        media_bind=env.address("MEDIA_BIND"),
+        public_url=public_url,
+        rtmp_url=rtmp_url,
+        trusted_proxy=env.address("TRUSTED_PROXY"),
+        data_dir=data_dir,
+        database_url=env.database("DATABASE_URL", data_dir / "livestream.db"),
+        media_server=media_server,
+        worker=env.choice("WORKER", ("inside", "apart"), "inside"),
+        webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
+        ffmpeg=env.program("FFMPEG"),
+        sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
+        token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
+        token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
+    )
+    env.together("LIVE_TOKEN_ID", config.token_id, "LIVE_TOKEN_SECRET", config.token_secret)
+    ports = {"PORT": port}
+    if media_server != "none":
+        ports |= {"HTTP_PORT": http_port, "RTMP_PORT": rtmp_port}
+    env.distinct(ports | {"HOOK_PORT": config.hook_port})
+    if env.problems:
+        raise ConfigError(sorted(set(env.problems)))
+    return config
+
+
+def default_media_server() -> str:
+    """nginx-rtmp where it is installed, else none."""
+    return "nginx-rtmp" if nginx_program() and nginx_rtmp_module() else "none"
+
+
+def nginx_program() -> str | None:
+    # Debian puts nginx into /usr/sbin, which an ordinary user's PATH leaves out.
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def nginx_rtmp_module() -> str | None:
+    return next((path for path in NGINX_MODULES if Path(path).exists()), None)
+
+
+def own_address() -> str:
+    """The address this host would use to reach others; nothing is sent to find it (UDP connect only)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: reserved for documentation, never a real host
+            return probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+
+
+def _host_of(url: str) -> str:
+    return bracketed(urlsplit(url).hostname or "127.0.0.1")
+
+
+def bracketed(host: str) -> str:
+    """As a host stands in a URL."""
+    return f"[{host}]" if ":" in host else host
+
+
+class _Reader:
+    """Typed reads that collect what is wrong instead of stopping at the first."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str) -> str:
+        return self.environ.get(name, "").strip() or default
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            self.problems.append(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        return value
+
+    def switch(self, name: str, default: bool) -> bool:
+        value = self.text(name, "1" if default else "0")
+        if value not in ("0", "1"):
+            self.problems.append(f"{name} must be 0 or 1, not {value!r}.")
+        return value == "1"
+
+    def port(self, name: str, default: int | None) -> int | None:
+        value = self.text(name, "")
+        if not value:
+            return default
+        if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
+            self.problems.append(f"{name} must be a port from 1 to 65535, not {value!r}.")
+            return default
+        return int(value)
+
+    def host(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if not re.fullmatch(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]+", value):
+            self.problems.append(f"{name} must be an address or a host name to listen on, not {value!r}.")
+            return default
+        return value
+
+    def address(self, name: str) -> str | None:
+        value = self.text(name, "")
+        if not value:
+            return None
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            self.problems.append(f"{name} must be an IP address, not {value!r}.")
+            return None
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        value = self.text(name, default).rstrip("/")
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in schemes and parts.hostname and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or re.search(r"[^\x21-\x7e]", value) or parts.query or parts.fragment or parts.username:
+            self.problems.append(f"{name} must be a plain {' or '.join(schemes)} URL, not {value!r}.")
+            return default
+        return value
+
+    def folder(self, name: str, default: str) -> Path:
+        path = Path(self.text(name, default)).expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            self.problems.append(f"{name} must be a folder; {path} is a file.")
+        if len(str(path / LONGEST_SOCKET).encode()) > SOCKET_PATH_MAX:
+            self.problems.append(
+                f"{name} is too long a path for the Unix sockets in it; choose a shorter one than {path}."
+            )
+        if re.search(r"[\s;{}'\"$\\]", str(path)):
+            self.problems.append(
+                f"{name} must not hold spaces, quotes or any of ; {{ }} $ \\ (nginx reads it): {path}"
+            )
+        return path
+
+    def database(self, name: str, default: Path) -> str:
+        value = self.text(name, f"sqlite:///{default}")
+        # sqlite://x.db and sqlite:/// quietly mean a database in memory, which would forget everything.
+        if not re.fullmatch(r"sqlite:///[^?#]+", value) or value.endswith(":memory:"):
+            self.problems.append(f"{name} must look like sqlite:///path/to/file.db.")
+        return value
+
+    def program(self, name: str) -> str | None:
+        value = self.text(name, "")
+        if not value:
+            return None
+        found = shutil.which(value)
+        if not found:
+            self.problems.append(f"{name} must be a program that can be run; {value!r} is not.")
+        return found
+
+    def secret(self, name: str, pattern: str) -> str | None:
+        """The variable, or the content of the file that NAME_FILE names. Its value is never printed."""
+        value, file = self.environ.get(name), self.environ.get(f"{name}_FILE")
+        if value and file:
+            self.problems.append(f"{name} and {name}_FILE are both set; keep one.")
+        if file:
+            try:
+                value = Path(file).read_text().strip()
+            except (OSError, UnicodeDecodeError) as error:
+                self.problems.append(f"{name}_FILE cannot be read: {type(error).__name__}.")
+                return None
+        if not value:
+            return None
+        if not re.fullmatch(pattern, value):
+            self.problems.append(f"{name} must match {pattern}.")
+        return value
+
+    def together(self, name: str, value: str | None, other: str, other_value: str | None) -> None:
+        if bool(value) != bool(other_value):
+            self.problems.append(f"{name} and {other} go together; {other if value else name} is missing.")
+
+    def distinct(self, ports: dict[str, int | None]) -> None:
+        taken: dict[int, str] = {}
+        for name, port in ports.items():
+            if port in taken:
+                self.problems.append(f"{name} and {taken[port]} are the same port, {port}.")
+            if port is not None:
+                taken[port] = name

@@ -1,0 +1,125 @@
+"""The database: one connection recipe, one time field, one way to migrate. What only SQLite can sits here."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import peewee
+from playhouse.migrations import Runner
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: an answered write survives a power cut
+    "foreign_keys": 1,
+    "busy_timeout": 5000,
+    "trusted_schema": 0,
+    "cache_size": -16000,
+    "temp_store": 2,
+    "wal_autocheckpoint": 1000,
+    "journal_size_limit": 64 * 1024 * 1024,
+}
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+database = peewee.DatabaseProxy()
+
+
+class UnsafeSqliteError(Exception):
+    """The SQLite library at hand can lose commits in WAL mode."""
+
+
+class SchemaError(Exception):
+    """The database file is not one that this release can use."""
+
+
+class UtcField(peewee.BigIntegerField):
+    """An instant: whole milliseconds since 1970 UTC in the database, an aware datetime in Python.
+
+    Integers sort and compare the same on every database; text with zones does not.
+    """
+
+    def db_value(self, value: datetime | None) -> int | None:
+        return None if value is None else to_ms(value)
+
+    def python_value(self, value: int | None) -> datetime | None:
+        return None if value is None else from_ms(value)
+
+
+class JsonField(peewee.TextField):
+    """JSON kept as the text we were given, so that it is returned as it came (no database rewrites it)."""
+
+    def db_value(self, value: Any) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def python_value(self, value: str | None) -> Any:
+        return None if value is None else json.loads(value)
+
+
+class Row(peewee.Model):
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970, exactly: float arithmetic would be off by one for some instants."""
+    return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(value: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=value)
+
+
+def utcnow() -> datetime:
+    """Now, as the database can hold it. For where a request or a tick begins; below, `now` is an argument."""
+    return from_ms(to_ms(datetime.now(UTC)))
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """False for SQLite releases whose WAL-reset bug can lose commits (fixed in 3.51.3, 3.50.7, 3.44.6)."""
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+
+
+def bind(url: str, any_version: bool = False) -> peewee.SqliteDatabase:
+    """Point the models at a database file, made if it is missing and readable by its owner only."""
+    version = peewee.sqlite3.sqlite_version_info
+    if not wal_is_safe(version) and not any_version:
+        raise UnsafeSqliteError(
+            f"SQLite {peewee.sqlite3.sqlite_version} can lose commits in WAL mode. Install pysqlite3 "
+            "(requirements.txt has it), or set SQLITE_ANY_VERSION=1 to run all the same."
+        )
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
+    sqlite = peewee.SqliteDatabase(
+        str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False
+    )
+    database.initialize(sqlite)
+    return sqlite
+
+
+def migrate() -> list[str]:
+    """Apply what is pending; returns the names. A newer schema than this release knows is refused."""
+    runner = Runner(database.obj, str(MIGRATIONS))
+    with database.connection_context():
+        unknown = [row.name for row in runner.status() if row.path is None]
+        if unknown:
+            raise SchemaError(
+                f"The database was migrated by a newer release ({', '.join(unknown)}). "
+                "Run that release, or restore the backup that was taken before the upgrade."
+            )
+        return runner.up()
+
+
+@contextmanager
+def connection() -> Iterator[None]:
+    """A connection for a thread or command that has none; inside a request the request's own is used."""
+    if not database.is_closed():
+        yield
+        return
+    with database.connection_context():
+        yield

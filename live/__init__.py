@@ -1,0 +1,1 @@
+"""The domain: what a channel is and what can happen to it."""

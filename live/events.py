@@ -1,0 +1,78 @@
+"""The outbox and the timeline. Called by lifecycle only, inside the transaction of the change it tells of."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from peewee import fn
+
+from db import to_ms
+from live.links import Links
+from live.snapshot import channel_object
+from models import Channel, Delivery, Event, EventName, Session, TimelineEntry, Webhook, new_id
+from wire import dump_json, iso
+
+# A refused encoder that keeps trying costs no rows: its tries within this time are one entry.
+REFUSED_TOGETHER = timedelta(hours=1)
+
+
+def emit(
+    name: EventName,
+    channel: Channel,
+    session: Session | None,
+    links: Links,
+    now: datetime,
+    *,
+    publishing: bool,
+) -> Event:
+    """Write an event with its deliveries. `session` is the one it is about, open or just over."""
+    channel.seq += 1
+    event = Event.create(
+        name=name,
+        time=now,
+        channel_id=channel.id,
+        account_id=channel.account_id,
+        seq=channel.seq,
+        session_id=session.id if session else None,
+        payload="",
+    )
+    event.payload = dump_json(
+        {"event": name, "eventTime": to_ms(now)}
+        | channel_object(channel, session if publishing else None, links, now)
+        | {"eventId": event.id, "seq": event.seq, "sessionId": event.session_id}
+    )
+    event.save(only=[Event.payload])
+    deliveries = [
+        {"id": new_id("dlv"), "event": event, "webhook_id": webhook.id, "queue": channel.id}
+        | {"created_at": now, "next_at": now}
+        for webhook in subscribed(event)
+    ]
+    if deliveries:
+        Delivery.insert_many(deliveries).execute()
+    return event
+
+
+def subscribed(event: Event) -> list[Webhook]:
+    """Active webhooks that want this event and may hear of its account."""
+    mine = Webhook.account_id.is_null() | (Webhook.account_id == event.account_id)
+    return [
+        webhook for webhook in Webhook.select().where(Webhook.active & mine) if event.name in webhook.events
+    ]
+
+
+def note(channel: Channel, kind: str, now: datetime, **detail: Any) -> None:
+    """A line of the channel's timeline."""
+    TimelineEntry.create(channel=channel, kind=kind, time=now, detail=detail)
+
+
+def note_refused(channel: Channel | None, reason: str, client_ip: str, now: datetime) -> None:
+    """A refused publisher; repeats from the same address for the same reason are counted in one entry."""
+    who = {"reason": reason, "clientIp": client_ip}
+    begins = dump_json(who)[:-1] + ","
+    same = TimelineEntry.channel == channel if channel else TimelineEntry.channel.is_null()
+    same &= fn.SUBSTR(TimelineEntry.detail, 1, len(begins)) == begins
+    recent = TimelineEntry.time > now - REFUSED_TOGETHER
+    entry = TimelineEntry.select().where(same & recent & (TimelineEntry.kind == "refused")).first()
+    if entry is None:
+        entry = TimelineEntry(channel=channel, kind="refused", time=now, detail=who | {"count": 0})
+    entry.detail |= {"count": entry.detail["count"] + 1, "lastTime": iso(now)}
+    entry.save()

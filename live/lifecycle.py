@@ -1,0 +1,335 @@
+"""Everything that can happen to a channel, one verb each. The only file that assigns a status.
+
+Each verb writes the change, its event and the event's deliveries in one transaction, and rings for the worker
+when that is done. States and transitions: contract section 2.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from peewee import IntegrityError
+
+from db import database
+from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
+from live import clock
+from live.events import emit, note, note_refused
+from live.links import Links
+from live.snapshot import session_ms
+from live.text import folded
+from models import Channel, ChannelTag, EndReason, EventName, Session, Status, new_id, new_stream_token
+from wire import camel, iso
+
+# A publisher that has been silent for this long no longer keeps the next one out: an encoder that lost its
+# network comes back long before the media server notices that the old connection is dead.
+SILENT_ENOUGH = timedelta(seconds=10)
+KEPT_AFTER_THE_END = {"name", "description", "tags", "metadata"}
+
+
+class RefusedError(Exception):
+    """This publisher may not publish. The reason is for the timeline and the log, never for the encoder."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A publisher at the door, as the media server describes it."""
+
+    connection: str
+    client_ip: str
+    encoder: str
+
+    @property
+    def instance(self) -> str:
+        return instance_of(self.connection)
+
+
+def instance_of(connection: str) -> str:
+    """The media server process that a connection belongs to: all but the connection's number in it."""
+    return connection.rpartition("/")[0]
+
+
+class Lifecycle:
+    """The verbs. `ring` wakes the worker after a commit; it must not raise and must not wait."""
+
+    def __init__(self, links: Links, ring: Callable[[], None]) -> None:
+        self.links = links
+        self.ring = ring
+
+    # What an App Server does.
+
+    def create(self, fields: dict[str, Any], now: datetime) -> Channel:
+        """A new channel from ChannelCreate's fields."""
+        if fields["start_at"] and fields["start_at"] <= now:
+            raise InvalidError.field("startAt", "Must be in the future.")
+        token = fields["stream_token"] or new_stream_token()
+        try:
+            with database.atomic():
+                self._check_token_free(token, fields["account_id"])
+                channel = Channel.create(
+                    **fields
+                    | {"stream_token": token, "id": new_id("ch"), "name_folded": folded(fields["name"])}
+                    | {"status": Status.COMING if fields["start_at"] else Status.INIT}
+                    | {"created_at": now, "updated_at": now, "listed_at": now}
+                )
+                self._write_tags(channel)
+                note(channel, "created", now)
+                if channel.start_at:
+                    note(channel, "scheduled", now, startAt=iso(channel.start_at))
+                self._keep(channel, None)
+        except IntegrityError as error:  # two creates with the same token, on a database that lets both look
+            raise _in_use() from error
+        self.ring()
+        return channel
+
+    def update(self, channel_id: str, fields: dict[str, Any], now: datetime) -> Channel:
+        """Change what is different; nothing different changes nothing."""
+        with self._changing(channel_id) as (channel, session):
+            forbidden = fields.keys() - KEPT_AFTER_THE_END
+            if channel.over and forbidden:
+                raise NotPossibleError(
+                    f"The channel has ended: only {', '.join(sorted(KEPT_AFTER_THE_END))} can be changed."
+                )
+            # By repr: 1, 1.0 and True are equal in Python, but not in the metadata of an App Server.
+            changed = [name for name, value in fields.items() if repr(getattr(channel, name)) != repr(value)]
+            if not changed:
+                return channel
+            for name in changed:
+                setattr(channel, name, fields[name])
+            channel.name_folded = folded(channel.name)
+            channel.updated_at = now
+            if "tags" in changed:
+                self._write_tags(channel)
+            note(channel, "updated", now, fields=[camel(name) for name in changed])
+            if "start_at" in changed:
+                self._reschedule(channel, now)
+            self._run_timers(channel, session, now)
+        return channel
+
+    def reset_token(self, channel_id: str, disconnect: bool, now: datetime) -> Channel:
+        """A new streamToken; the old one is refused from now on. `disconnect` drops the publisher too."""
+        with self._changing(channel_id) as (channel, session):
+            if channel.over:
+                raise NotPossibleError("The channel has ended: nobody can publish to it any more.")
+            channel.stream_token = new_stream_token()
+            channel.updated_at = now
+            note(channel, "token_reset", now, disconnect=disconnect)
+            if disconnect and session:
+                self._close(channel, session, session.silent_since or now, "token_reset", now)
+                self._run_timers(channel, None, now)
+        return channel
+
+    def stop(self, channel_id: str, now: datetime) -> Channel:
+        """End the channel, whatever its state; an ended one stays as it is."""
+        with self._changing(channel_id) as (channel, session):
+            if not channel.over:
+                self._end(channel, session, EndReason.STOPPED, now)
+        return channel
+
+    def delete(self, channel_id: str, now: datetime) -> None:
+        """End the channel and remove it; its events and their deliveries stay."""
+        with self._changing(channel_id) as (channel, session):
+            if not channel.over:
+                self._end(channel, session, EndReason.STOPPED, now)
+            channel.delete_instance()
+
+    # What a media server tells.
+
+    def publish(self, stream_token: str, arrival: Arrival, now: datetime) -> Session:
+        """Let a publisher in: a new session. Told twice, it is the same session. Raises RefusedError."""
+        with database.atomic():
+            channel = Channel.holding(stream_token)
+            session = Session.open_of(channel) if channel else None
+            if channel and channel.due_at and channel.due_at <= now:  # its time is over, the worker just late
+                self._run_timers(channel, session, now)
+                self._keep(channel, session)
+            again = Session.of_connection(arrival.connection)
+            if again and again.stop_time is None and channel and again.channel_id == channel.pk:
+                return again
+            refusal = "repeated" if again else self._refusal(channel, session, arrival, now)
+            if refusal:
+                note_refused(channel, refusal, arrival.client_ip, now)
+            else:
+                session = self._let_in(channel, session, arrival, now)
+        self.ring()
+        if refusal:
+            raise RefusedError(refusal)
+        return session
+
+    def unpublish(self, connection: str, reason: str, now: datetime, stopped: datetime | None = None) -> bool:
+        """The publisher of this connection has left; `stopped` is when it last sent. False: nothing changed."""
+        with database.atomic():
+            session = Session.of_connection(connection)
+            if session is None or session.stop_time:
+                return False
+            channel = session.channel
+            self._close(channel, session, stopped or session.silent_since or now, reason, now)
+            self._run_timers(channel, None, now)
+            self._keep(channel, None)
+        self.ring()
+        return True
+
+    # What a packager shows.
+
+    def playable(self, session_id: str, now: datetime) -> bool:
+        """The session's output can be played. False: it is over, or was known to be playable."""
+        with self._of_open_session(session_id) as (channel, session):
+            if session is None or channel.status not in (Status.INIT, Status.ERROR):
+                return False
+            channel.status = Status.LIVE
+            if session.live_at is None:
+                session.live_at = now
+                session.save(only=[Session.live_at])
+            if channel.start_time is None:
+                channel.start_time = channel.listed_at = now
+            note(channel, "live", now, sessionId=session.id)
+            emit(EventName.LIVE, channel, session, self.links, now, publishing=True)
+        return True
+
+    def unplayable(self, session_id: str, reason: str, now: datetime) -> bool:
+        """The publisher is connected but its signal cannot be played. False: it is over, or known to be bad."""
+        with self._of_open_session(session_id) as (channel, session):
+            if session is None or channel.status not in (Status.INIT, Status.LIVE):
+                return False
+            channel.status = Status.ERROR
+            note(channel, "error", now, sessionId=session.id, reason=reason)
+            emit(EventName.ERROR, channel, session, self.links, now, publishing=True)
+        return True
+
+    # What time does.
+
+    def run_due(self, now: datetime) -> int:
+        """Act for every channel whose time has come; returns how many changed."""
+        due = Channel.due(now)
+        for each in due:
+            with suppress(NotFoundError), self._changing(each.id) as (channel, session):  # deleted since
+                self._run_timers(channel, session, now)
+        return len(due)
+
+    # The steps the verbs are made of; all of them run inside a verb's transaction.
+
+    def _refusal(
+        self, channel: Channel | None, session: Session | None, arrival: Arrival, now: datetime
+    ) -> str | None:
+        if channel is None:
+            return "unknown_token"
+        if channel.over:
+            return "ended"
+        if clock.too_early(channel, now):
+            return "too_early"
+        if session and not _given_up(session, arrival, now):
+            return "busy"
+        return None
+
+    def _let_in(self, channel: Channel, old: Session | None, arrival: Arrival, now: datetime) -> Session:
+        if old:  # its media server is gone, or it has been silent for long enough
+            self._close(channel, old, old.silent_since or old.last_byte_at, "lost", now)
+        session = Session.create(
+            id=new_id("ses"),
+            channel=channel,
+            connection=arrival.connection,
+            client_ip=arrival.client_ip,
+            encoder=arrival.encoder,
+            start_time=now,
+            last_byte_at=now,
+        )
+        channel.status = Status.INIT
+        kind = "reconnected" if channel.published_at else "published"
+        channel.published_at = channel.published_at or now
+        note(channel, kind, now, sessionId=session.id, clientIp=arrival.client_ip, encoder=arrival.encoder)
+        emit(EventName.CONNECTED, channel, session, self.links, now, publishing=True)
+        self._keep(channel, session)
+        return session
+
+    def _close(
+        self, channel: Channel, session: Session, stopped: datetime, reason: str, now: datetime
+    ) -> None:
+        session.stop_time = max(
+            stopped, session.start_time
+        )  # a clock that jumped back makes no negative time
+        session.end_reason = reason
+        session.save(only=[Session.stop_time, Session.end_reason])
+        channel.sent_ms += session_ms(session, now)
+        channel.stop_time = session.stop_time
+        channel.left_at = now  # not when it last sent: after a crash of ours it gets its whole time to return
+        channel.status = Status.INIT
+        note(channel, "unpublished", now, sessionId=session.id, reason=reason)
+        emit(EventName.STOP, channel, session, self.links, now, publishing=False)
+
+    def _end(self, channel: Channel, session: Session | None, reason: EndReason, now: datetime) -> None:
+        if session:
+            self._close(channel, session, session.silent_since or now, reason, now)
+        channel.status = Status.ENDED
+        channel.end_reason = reason
+        channel.updated_at = now
+        channel.stop_time = channel.stop_time or now
+        note(channel, "ended", now, reason=reason)
+        emit(EventName.ENDED, channel, session, self.links, now, publishing=False)
+
+    def _run_timers(self, channel: Channel, session: Session | None, now: datetime) -> None:
+        """Whatever is due, in order: a channel looked at late goes through every state it missed."""
+        while (due := clock.due_at(channel, session is not None)) and due <= now:
+            if channel.status == Status.COMING:
+                channel.status = Status.INIT
+            else:
+                reason = EndReason.STOP_TIMEOUT if channel.published_at else EndReason.EXPIRED
+                self._end(channel, session, reason, now)
+
+    def _reschedule(self, channel: Channel, now: datetime) -> None:
+        if channel.published_at is None:
+            ahead = channel.start_at is not None and channel.start_at > now
+            channel.status = Status.COMING if ahead else Status.INIT
+        if channel.start_at:
+            note(channel, "scheduled", now, startAt=iso(channel.start_at))
+
+    def _check_token_free(self, token: str, account_id: str) -> None:
+        holder = Channel.holding(token)
+        if holder and (not holder.over or holder.account_id != account_id):
+            raise _in_use()
+
+    def _write_tags(self, channel: Channel) -> None:
+        ChannelTag.delete().where(ChannelTag.channel == channel).execute()
+        if channel.tags:
+            ChannelTag.insert_many([{"channel": channel, "tag": tag} for tag in channel.tags]).execute()
+
+    @contextmanager
+    def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:
+        """A channel as it is now, with its open session, for a change that is kept when the block ends."""
+        with database.atomic():
+            channel = Channel.named(channel_id)
+            if channel is None:
+                raise NotFoundError.of("channel", channel_id)
+            yield channel, Session.open_of(channel)
+            self._keep(channel, Session.open_of(channel))
+        self.ring()
+
+    @contextmanager
+    def _of_open_session(self, session_id: str) -> Iterator[tuple[Channel | None, Session | None]]:
+        with database.atomic():
+            session = Session.get_or_none((Session.id == session_id) & Session.stop_time.is_null())
+            channel = session.channel if session else None
+            yield channel, session
+            if channel:
+                self._keep(channel, session)
+        self.ring()
+
+    def _keep(self, channel: Channel, session: Session | None) -> None:
+        channel.due_at = clock.due_at(channel, session is not None)
+        if channel.dirty_fields:
+            channel.save(only=channel.dirty_fields)
+
+
+def _given_up(session: Session, arrival: Arrival, now: datetime) -> bool:
+    """The session's publisher cannot be alive: its media server is gone, or it fell silent a while ago."""
+    if instance_of(session.connection) != arrival.instance:
+        return True
+    return session.silent_since is not None and now - session.silent_since >= SILENT_ENOUGH
+
+
+_in_use = partial(TokenInUseError, "This streamToken is taken; leave it out to have one made.")

@@ -1,0 +1,21 @@
+"""The addresses a channel is reached at, from the outside."""
+
+from dataclasses import dataclass
+
+from models import Channel, Status
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where viewers (public_url) and encoders (rtmp_url) reach this box; neither ends with a slash."""
+
+    public_url: str
+    rtmp_url: str
+
+    def livestream(self, channel: Channel) -> str | None:
+        """The live playlist: only while the channel is live (contract, section 2)."""
+        return f"{self.public_url}/play/{channel.id}/master.m3u8" if channel.status == Status.LIVE else None
+
+    def ingest(self) -> dict[str, str]:
+        """Every way in that the media server offers."""
+        return {"rtmp": self.rtmp_url}

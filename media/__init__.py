@@ -1,0 +1,1 @@
+"""Media servers, packagers and the files they make. Knows nothing of the database."""

@@ -1,0 +1,65 @@
+"""One file per media server: how its hooks read, how it is asked and told, how it is configured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+
+class MediaServerError(Exception):
+    """The media server does not answer, or not sensibly. `gone`: nothing listens, so nobody can publish."""
+
+    def __init__(self, msg: str, *, gone: bool) -> None:
+        super().__init__(msg)
+        self.gone = gone
+
+
+class BadHookError(ValueError):
+    """A callback that no media server of this kind sends."""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """What a callback says. `connection` is unique over all instances of all media servers."""
+
+    call: Literal["publish", "unpublish", "other"]
+    connection: str
+    stream_token: str = field(repr=False)
+    client_ip: str
+    encoder: str
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A publisher as the media server itself sees it now."""
+
+    connection: str
+    client_id: str
+    stream: str
+    bytes_in: int
+    video: dict[str, Any] = field(default_factory=dict)
+    audio: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything that one look at a media server shows. `instance` is what its connections begin with."""
+
+    instance: str
+    publishers: list[Publisher]
+
+
+class Dialect(Protocol):
+    """How a media server's callbacks are read and answered."""
+
+    def parse_hook(self, body: bytes, args: Mapping[str, str]) -> Hook: ...
+
+    def answer(self, stream: str | None) -> tuple[int, dict[str, str]]:
+        """Status and headers for: let in under this name, "" for a mere yes, None for a refusal."""
+
+
+class MediaServer(Protocol):
+    """A media server that can be looked at and told to drop a client."""
+
+    def look(self) -> Look: ...
+
+    def drop(self, client_id: str) -> None: ...

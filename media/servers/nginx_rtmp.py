@@ -1,0 +1,208 @@
+"""nginx with the RTMP module: its hooks, its /stat and /control, its configuration.
+
+Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp.md.
+"""
+
+import http.client
+import os
+import pwd
+import re
+import resource
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode
+from xml.etree import ElementTree as ET  # our own nginx is the only writer of what is parsed here
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from config import Config, bracketed, nginx_rtmp_module
+from media.servers import BadHookError, Hook, Look, MediaServerError, Publisher
+
+KIND = "nginx-rtmp"
+CALLS = {"publish": "publish", "publish_done": "unpublish"}
+ASK_TIMEOUT_S = 2.0
+TEMPLATES = Path(__file__).parent
+
+
+def connection_id(instance: str, client_id: str) -> str:
+    """nginx numbers its clients from 1 again at every start, hence the instance."""
+    return f"{KIND}/{instance}/{client_id}"
+
+
+def parse_hook(body: bytes, args: Mapping[str, str]) -> Hook:
+    """A form with the server's own fields first; the publisher's query comes after and overrides none."""
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True):
+        fields.setdefault(name, value)
+    instance, client_id = args.get("instance", ""), fields.get("clientid", "")
+    if not re.fullmatch(r"[0-9a-f]{1,32}", instance) or not re.fullmatch(r"[0-9]{1,20}", client_id):
+        raise BadHookError("a hook needs ?instance= and clientid")
+    return Hook(
+        call=CALLS.get(fields.get("call", ""), "other"),
+        connection=connection_id(instance, client_id),
+        stream_token=fields.get("name", "") if fields.get("app") == "live" else "",
+        client_ip=fields.get("addr", "")[:64],
+        encoder=printable(fields.get("flashver", ""))[:128],
+    )
+
+
+def answer(stream: str | None) -> tuple[int, dict[str, str]]:
+    """A redirect renames the stream; any 2xx is a yes, and 403 closes the connection."""
+    if stream is None:
+        return 403, {}
+    return (302, {"Location": stream}) if stream else (200, {})
+
+
+def printable(text: str) -> str:
+    return "".join(char for char in text if char.isprintable())
+
+
+def parse_stat(xml: bytes, instance: str) -> Look:
+    """The publishers in /stat. A stream whose publisher has left may still list its players."""
+    try:
+        root = ET.fromstring(xml)  # noqa: S314
+    except ET.ParseError as error:
+        raise MediaServerError(f"/stat is not XML: {error}", gone=False) from None
+    if root.tag != "rtmp":  # some other page: it must not read as "nobody publishes"
+        raise MediaServerError(f"/stat is not of nginx-rtmp: <{root.tag}>", gone=False)
+    publishers = [
+        Publisher(
+            connection=connection_id(instance, client.findtext("id", "")),
+            client_id=client.findtext("id", ""),
+            stream=stream.findtext("name", ""),
+            bytes_in=int(stream.findtext("bytes_in", "0")),
+            video=_video(stream.find("meta/video")),
+            audio=_audio(stream.find("meta/audio")),
+        )
+        for stream in root.iterfind("server/application/live/stream")
+        for client in stream.iterfind("client")
+        if client.find("publishing") is not None
+    ]
+    return Look(f"{KIND}/{instance}", publishers)
+
+
+def _video(found: ET.Element | None) -> dict[str, str | int | float]:
+    if found is None or not found.findtext(
+        "codec"
+    ):  # nginx lists a track that is not there, with nothing in it
+        return {}
+    return {
+        "codec": found.findtext("codec", ""),
+        "profile": found.findtext("profile", ""),
+        "width": int(found.findtext("width", "0")),
+        "height": int(found.findtext("height", "0")),
+        "fps": float(found.findtext("frame_rate", "0")),
+    }
+
+
+def _audio(found: ET.Element | None) -> dict[str, str | int]:
+    if found is None or not found.findtext("codec"):
+        return {}
+    return {
+        "codec": found.findtext("codec", ""),
+        "sampleRate": int(found.findtext("sample_rate", "0")),
+        "channels": int(found.findtext("channels", "0")),
+    }
+
+
+class NginxRtmp:
+    """The running nginx, asked over a Unix socket that only its owner can reach."""
+
+    def __init__(self, media_socket: Path) -> None:
+        self.media_socket = media_socket
+
+    def look(self) -> Look:
+        reply, body = self._ask("/stat")
+        return parse_stat(body, reply.headers.get("X-Instance", ""))
+
+    def drop(self, client_id: str) -> None:
+        """Close a client's connection. By its number: a name could be someone else's by now."""
+        self._ask("/control/drop/client?" + urlencode({"app": "live", "clientid": client_id}))
+
+    def _ask(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = _UnixConnection(self.media_socket)
+        try:
+            connection.request("GET", path, headers={"Host": "media"})
+            reply = connection.getresponse()
+            body = reply.read()
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            raise MediaServerError(f"nginx does not listen: {error}", gone=True) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise MediaServerError(f"nginx does not answer: {error}", gone=False) from None
+        finally:
+            connection.close()
+        if reply.status >= 400 and reply.status != 404:
+            raise MediaServerError(f"nginx answers {reply.status} to {path}", gone=False)
+        return reply, body
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("media", timeout=ASK_TIMEOUT_S)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
+
+
+def configuration(config: Config, instance: str, hook_secret: str, user: str | None) -> str:
+    """nginx.conf for this box. `user`: whom the workers run as, None where nginx is not started by root."""
+    environment = Environment(  # noqa: S701  nothing here is HTML
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("nginx.conf.j2").render(
+        config=config,
+        module=nginx_rtmp_module(),
+        instance=instance,
+        hook_url=f"http://unix:{config.hook_socket}:/hooks/{KIND}/{hook_secret}?instance={instance}",
+        user=user,
+        rtmp_listens=listens(config.media_bind, config.rtmp_port, loopback=True),
+        http_listens=listens(config.media_bind, config.http_port, loopback=False),
+        files=min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+        api=f"{_reachable(config.host)}:{config.port}",
+    )
+
+
+def listens(bind: str | None, port: int, *, loopback: bool) -> list[str]:
+    """listen directives' addresses; `loopback`: packagers must always get in by 127.0.0.1."""
+    if bind is None:
+        return [f"0.0.0.0:{port}"] + ([f"[::]:{port} ipv6only=on"] if _has_ipv6() else [])
+    chosen = f"[{bind}]:{port} ipv6only=on" if ":" in bind else f"{bind}:{port}"
+    if loopback and bind not in ("0.0.0.0", "127.0.0.1"):  # noqa: S104
+        return [chosen, f"127.0.0.1:{port}"]
+    return [chosen]
+
+
+def worker_user(media_dir: Path) -> str | None:
+    """Whom nginx's workers run as when root starts it: www-data, unless a parent folder shuts it out.
+
+    A clone below /root or a mktemp folder (0700) can be read by root alone; then the workers stay root.
+    """
+    if os.geteuid() != 0:
+        return None
+    shut = [folder for folder in media_dir.parents if not folder.stat().st_mode & 0o001]
+    try:
+        pwd.getpwnam("www-data")
+    except KeyError:
+        return "root" if shut else "nobody"
+    return "root" if shut else "www-data"
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        return "127.0.0.1"
+    return bracketed(host)
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,312 @@
+"""The tables, their constraints, and queries that touch one table only."""
+
+import secrets
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from peewee import (
+    SQL,
+    AutoField,
+    BigIntegerField,
+    BlobField,
+    BooleanField,
+    CharField,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+
+from db import JsonField, Row, UtcField
+
+
+class Status(StrEnum):
+    COMING = "coming"
+    INIT = "init"
+    LIVE = "live"
+    ENDED = "ended"
+    ERROR = "error"
+
+
+class EndReason(StrEnum):
+    """Why a channel ended (contract, section 2)."""
+
+    STOP_TIMEOUT = "stop_timeout"
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    LIMIT = "limit"
+
+
+class EventName(StrEnum):
+    """What a webhook can ask for and the feed shows (contract, section 3)."""
+
+    CONNECTED = "channel_connected"
+    LIVE = "channel_live"
+    STOP = "channel_stop"
+    ENDED = "channel_ended"
+    ERROR = "channel_error"
+    VIDEO_READY = "video_ready"
+    TEST = "test"
+
+
+def new_id(prefix: str) -> str:
+    """An id that cannot be guessed: 80 random bits."""
+    return f"{prefix}_{secrets.token_hex(10)}"
+
+
+def new_stream_token() -> str:
+    """A stream key of 160 random bits, in characters that need no care in a URL, a shell or a form."""
+    return secrets.token_hex(20)
+
+
+class Channel(Row):
+    """One live event. `live/lifecycle.py` is the only place that assigns `status`."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    name = TextField()
+    name_folded = TextField()
+    description = TextField()
+    account_id = CharField()
+    tags = JsonField()
+    mode = CharField()
+    catchup = BooleanField()
+    record = BooleanField()
+    dvr = BooleanField()
+    thumbnail = BooleanField()
+    thumb_width = IntegerField()
+    thumb_height = IntegerField()
+    thumb_interval = IntegerField()
+    expire = IntegerField()
+    transcode_profile = JsonField()
+    stop_timeout = IntegerField()
+    stream_token = CharField(index=True)
+    start_at = UtcField(null=True)
+    playback = CharField()
+    metadata = JsonField()
+    status = CharField()
+    end_reason = CharField(null=True)
+    created_at = UtcField()
+    updated_at = UtcField()
+    start_time = UtcField(null=True)  # first time live
+    stop_time = UtcField(null=True)  # when the last session ended
+    published_at = UtcField(null=True)  # first publish: `expire` no longer applies
+    left_at = UtcField(null=True)  # the publisher's last departure: `stopTimeout` counts from it
+    listed_at = UtcField()  # startTime, or createdAt before there is one: what lists sort and filter by
+    due_at = UtcField(null=True, index=True)  # the next moment at which a timer of this channel may act
+    sent_ms = BigIntegerField(default=0)  # time on air of the sessions that are over
+    seq = IntegerField(default=0)  # of its last event
+
+    @classmethod
+    def named(cls, channel_id: str) -> Self | None:
+        return cls.get_or_none(cls.id == channel_id)
+
+    @classmethod
+    def holding(cls, stream_token: str) -> Self | None:
+        """The channel that this token opens, or else the newest ended one that had it."""
+        return (
+            cls.select()
+            .where(cls.stream_token == stream_token)
+            .order_by(cls.status == Status.ENDED, cls.pk.desc())
+            .first()
+        )
+
+    @classmethod
+    def due(cls, now: datetime) -> list[Self]:
+        return list(cls.select().where(cls.due_at <= now).order_by(cls.due_at).limit(200))
+
+    @property
+    def over(self) -> bool:
+        return self.status == Status.ENDED
+
+
+class ChannelTag(Row):
+    """A channel's tags once more, one row each, so that a list filtered by tag uses an index."""
+
+    channel = ForeignKeyField(Channel, backref="tag_rows", on_delete="CASCADE")
+    tag = CharField(index=True)
+
+    class Meta:
+        table_name = "channel_tag"
+
+
+class Session(Row):
+    """One connection of a publisher, from its accepted publish to its departure."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    channel = ForeignKeyField(Channel, backref="sessions", on_delete="CASCADE")
+    # Media server kind, instance and the connection's number in it: a name would not tell a late "gone" of an
+    # old connection from one of the new.
+    connection = CharField(unique=True)
+    client_ip = CharField()
+    encoder = TextField()
+    start_time = UtcField()
+    stop_time = UtcField(null=True)
+    live_at = UtcField(null=True)  # first playable output
+    last_byte_at = UtcField()  # as the reconciler saw it, within its interval
+    silent_since = UtcField(null=True)  # set while the reconciler sees no bytes arrive
+    silent_ms = BigIntegerField(default=0)  # the silences that are over: no time on air
+    bytes_in = BigIntegerField(default=0)
+    video = JsonField(default=dict)
+    audio = JsonField(default=dict)
+    end_reason = CharField(null=True)
+
+    @classmethod
+    def open_of(cls, channel: Channel) -> Self | None:
+        return cls.get_or_none((cls.channel == channel) & cls.stop_time.is_null())
+
+    @classmethod
+    def of_connection(cls, connection: str) -> Self | None:
+        return cls.get_or_none(cls.connection == connection)
+
+    @classmethod
+    def all_open(cls) -> list[Self]:
+        """Every open session with its channel, in one query."""
+        return list(cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk))
+
+
+class TimelineEntry(Row):
+    """What happened to a channel, for people to read; refused publishers of no channel have none."""
+
+    pk = AutoField()
+    channel = ForeignKeyField(Channel, backref="timeline", on_delete="CASCADE", null=True)
+    time = UtcField()
+    kind = CharField()
+    detail = JsonField(default=dict)
+
+    class Meta:
+        table_name = "timeline"
+
+
+class Event(Row):
+    """The outbox and the feed: written with the change it tells of; outlives its channel."""
+
+    id = AutoField()
+    name = CharField()
+    time = UtcField()
+    channel_id = CharField(index=True)
+    account_id = CharField()
+    seq = IntegerField()
+    session_id = CharField(null=True)
+    payload = TextField()  # the bytes that are sent and signed
+
+
+class Webhook(Row):
+    """Where an App Server wants to hear of events."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    uri = TextField()
+    events = JsonField()
+    account_id = CharField(null=True)
+    description = TextField(default="")
+    secret = TextField()  # encrypted with the key file
+    old_secret = TextField(null=True)  # signs beside the new one until old_secret_until
+    old_secret_until = UtcField(null=True)
+    active = BooleanField(default=True)
+    disabled_reason = TextField(null=True)
+    failing_since = UtcField(null=True)
+    created_at = UtcField()
+
+    @classmethod
+    def named(cls, webhook_id: str) -> Self | None:
+        return cls.get_or_none(cls.id == webhook_id)
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Delivery(Row):
+    """One event on its way to one webhook. No foreign key to the webhook: the row outlives it."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    event = ForeignKeyField(Event, backref="deliveries", on_delete="CASCADE", null=True)
+    payload = TextField(null=True)  # of a test, which is no event: the feed never shows it
+    webhook_id = CharField()
+    # The channel's id: deliveries of one webhook and one queue go out in order. A redelivery or a test has a
+    # queue of its own, so that it neither waits for nor holds up anything.
+    queue = CharField()
+    status = CharField(default=DeliveryStatus.PENDING)
+    attempts = IntegerField(default=0)
+    created_at = UtcField()
+    next_at = UtcField(
+        null=True
+    )  # when it may be claimed; null behind an older one of its queue, or when over
+    lease_until = UtcField(null=True)  # a worker has it until then; next_at is the same moment meanwhile
+
+
+class Attempt(Row):
+    """One try of a delivery, and what came of it."""
+
+    pk = AutoField()
+    delivery = ForeignKeyField(Delivery, backref="tries", on_delete="CASCADE")
+    number = IntegerField()
+    time = UtcField()
+    status_code = IntegerField(null=True)
+    latency_ms = IntegerField(null=True)
+    answer = BlobField(null=True)  # its first 1 KiB
+    error = TextField(null=True)
+
+
+class Token(Row):
+    """API credentials. The secret is kept only as its SHA-256: it is random, so a slow hash adds nothing."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    secret_sha256 = CharField()
+    role = CharField()
+    account_id = CharField(null=True)
+    name = TextField(default="")
+    created_at = UtcField()
+    expires_at = UtcField(null=True)
+    last_used_at = UtcField(null=True)
+
+
+# Uniqueness that a check in Python could only promise: the database holds it, whoever races.
+Channel.add_index(
+    Channel.index(Channel.stream_token, unique=True, name="one_open_channel_per_token").where(
+        Channel.status != SQL("'ended'")
+    )
+)
+Session.add_index(
+    Session.index(Session.channel, unique=True, name="one_open_session_per_channel").where(
+        Session.stop_time.is_null()
+    )
+)
+
+TimelineEntry.add_index(
+    TimelineEntry.index(TimelineEntry.time, name="timeline_of_nobody").where(TimelineEntry.channel.is_null())
+)
+# What lists and the worker ask for again and again.
+Channel.add_index(Channel.listed_at, Channel.pk, name="channel_listed")
+Channel.add_index(Channel.status, Channel.listed_at, Channel.pk, name="channel_listed_by_status")
+Channel.add_index(Channel.account_id, Channel.listed_at, Channel.pk, name="channel_listed_by_account")
+Delivery.add_index(
+    Delivery.index(Delivery.webhook_id, Delivery.queue, Delivery.pk, name="delivery_pending").where(
+        Delivery.status == SQL("'pending'")
+    )
+)
+Delivery.add_index(
+    Delivery.index(Delivery.webhook_id, Delivery.next_at, Delivery.pk, name="delivery_due").where(
+        SQL("status = 'pending' AND next_at IS NOT NULL")
+    )
+)
+Delivery.add_index(Delivery.webhook_id, Delivery.pk, name="delivery_log")
+
+TABLES: list[type[Any]] = [
+    Channel,
+    ChannelTag,
+    Session,
+    TimelineEntry,
+    Event,
+    Webhook,
+    Delivery,
+    Attempt,
+    Token,
+]

@@ -1,0 +1,1 @@
+"""One blueprint per resource. A view is parse, one domain call, dump."""

@@ -1,0 +1,49 @@
+"""What media servers call: on a listener of its own, behind a secret in the path (contract, section 8)."""
+
+import hmac
+import logging
+
+from flask import Blueprint, Response, abort, current_app, request
+
+from db import utcnow
+from live.lifecycle import Arrival, RefusedError
+from media.servers import BadHookError, Dialect, Hook, nginx_rtmp
+from routes.context import box
+
+log = logging.getLogger(__name__)
+DIALECTS: dict[str, Dialect] = {nginx_rtmp.KIND: nginx_rtmp}
+
+bp = Blueprint("hooks", __name__)
+
+
+@bp.post("/hooks/<kind>/<secret>")
+def hook(kind: str, secret: str) -> Response:
+    dialect = DIALECTS.get(kind)
+    if dialect is None or not hmac.compare_digest(
+        secret.encode(), current_app.config["HOOK_SECRET"].encode()
+    ):
+        abort(404)
+    try:
+        stream = decide(dialect.parse_hook(request.get_data(), request.args))
+    except BadHookError as error:
+        log.warning("hook not understood: %s", error)
+        stream = None
+    status, headers = dialect.answer(stream)
+    return Response(status=status, headers=headers, content_type="text/plain")
+
+
+def decide(told: Hook) -> str | None:
+    """The name under which a stream is let in; None for a refusal; "" for a call that asks for nothing."""
+    now = utcnow()
+    if told.call == "publish":
+        arrival = Arrival(told.connection, told.client_ip, told.encoder)
+        try:
+            session = box.lifecycle.publish(told.stream_token, arrival, now)
+            log.info("publisher from %s let in as %s", told.client_ip, session.id)
+            return session.id
+        except RefusedError as error:
+            log.warning("publisher from %s refused: %s", told.client_ip, error.reason)
+            return None
+    if told.call == "unpublish":
+        box.lifecycle.unpublish(told.connection, "left", now)
+    return ""

@@ -1,0 +1,287 @@
+"""What goes in and what comes out, one schema each (contract, sections 2 and 3); validated here only."""
+
+import re
+from ipaddress import IPv6Address
+from typing import Any
+from urllib.parse import urlsplit
+
+from marshmallow import ValidationError, fields, validate
+
+from wire import (
+    AccountId,
+    Choice,
+    CommaList,
+    Instant,
+    Metadata,
+    Number,
+    StreamToken,
+    Switch,
+    Text,
+    Wire,
+)
+
+MODES = ("normal", "low-latency", "ultra-low-latency")
+PROFILES = ("1080p", "720p", "480p", "360p")
+STATUSES = ("coming", "init", "live", "ended", "error")
+PLAYBACKS = ("public", "signed")
+
+
+class ChannelUpdate(Wire):
+    """What may be changed later; partial: only the fields sent are in the result."""
+
+    name = Text(1, 255, trim=True)
+    description = Text(0, 5000, lines=True)
+    tags = CommaList(20, 50)
+    catchup = Switch()
+    record = Switch()
+    dvr = Switch()
+    thumbnail = Switch()
+    thumb_width = Number(50, 1920)
+    thumb_height = Number(50, 1080)
+    thumb_interval = Number(5, 100)
+    transcode_profile = CommaList(4, 5, PROFILES)
+    mode = Choice(MODES)
+    stop_timeout = Number(0, 1800)
+    start_at = Instant(allow_none=True)
+    playback = Choice(PLAYBACKS)
+    metadata = Metadata()
+
+
+class ChannelCreate(ChannelUpdate):
+    """Every field of a new channel, with the defaults of the contract."""
+
+    name = Text(1, 255, trim=True, required=True)
+    description = Text(0, 5000, lines=True, load_default="")
+    account_id = AccountId(load_default="1")
+    tags = CommaList(20, 50, load_default=list)
+    catchup = Switch(load_default=True)
+    record = Switch(load_default=False)
+    dvr = Switch(load_default=False)
+    thumbnail = Switch(load_default=False)
+    thumb_width = Number(50, 1920, load_default=400)
+    thumb_height = Number(50, 1080, load_default=400)
+    thumb_interval = Number(5, 100, load_default=10)
+    expire = Number(60, 604800, load_default=86400)
+    transcode_profile = CommaList(4, 5, PROFILES, load_default=lambda: list(PROFILES))
+    mode = Choice(MODES, load_default="normal")
+    stop_timeout = Number(0, 1800, load_default=600)
+    stream_token = StreamToken(load_default=None, allow_none=False)
+    start_at = Instant(allow_none=True, load_default=None)
+    playback = Choice(PLAYBACKS, load_default="public")
+    metadata = Metadata(load_default=dict)
+
+
+class Page(Wire):
+    page = Number(0, 1_000_000, load_default=0)
+    length = Number(1, 100, load_default=10)
+
+
+class ChannelQuery(Page):
+    order = Choice(("desc", "asc"), load_default="desc")
+    status = CommaList(5, 10, STATUSES)
+    account_id = AccountId()
+    query = Text(0, 255)
+    tags = CommaList(20, 50)
+    from_ = Instant(word=True, data_key="from")
+    to = Instant(word=True)
+
+
+class StopQuery(Wire):
+    delete = Switch(load_default=False)
+
+
+class TokenReset(Wire):
+    disconnect = Switch(load_default=False)
+
+
+class NoQuery(Wire):
+    """For calls that take no query parameters: any is refused by name."""
+
+
+class ChannelOut(Wire):
+    """The channel object, in the contract's order. Dumped from live/snapshot.py."""
+
+    id = fields.String()
+    name = fields.String()
+    description = fields.String()
+    account_id = fields.String()
+    tags = fields.List(fields.String())
+    mode = fields.String()
+    catchup = fields.Boolean()
+    record = fields.Boolean()
+    dvr = fields.Boolean()
+    thumbnail = fields.Boolean()
+    thumb_width = fields.Integer()
+    thumb_height = fields.Integer()
+    thumb_interval = fields.Integer()
+    expire = fields.Integer()
+    transcode_profile = fields.List(fields.String())
+    stop_timeout = fields.Integer()
+    start_at = Instant()
+    playback = fields.String()
+    metadata = fields.Raw()
+    status = fields.String()
+    health = fields.String()
+    duration = fields.Integer()
+    created_at = Instant()
+    start_time = Instant()
+    stop_time = Instant()
+    livestream_url = fields.String()
+    video_url = fields.String()
+    record_url = fields.List(fields.String())
+    thumbnail_url = fields.String()
+    dvr_url = fields.String()
+    updated_at = Instant()
+    publishing = fields.Boolean()
+    health_reasons = fields.List(fields.String())
+    end_reason = fields.String()
+
+
+class StreamOut(Wire):
+    """The answer to `/rtmp`: the two fields for an encoder."""
+
+    id = fields.String()
+    stream_id = fields.String()
+    stream_url = fields.String()
+    stream_token = fields.String()
+
+
+class CreatedOut(StreamOut):
+    created_at = Instant()
+    ingest = fields.Dict()
+
+
+class SessionOut(Wire):
+    id = fields.String()
+    start_time = Instant()
+    stop_time = Instant()
+    duration = fields.Integer()
+    client_ip = fields.String()
+    encoder = fields.String()
+    video = fields.Raw()
+    audio = fields.Raw()
+    bytes_in = fields.Integer()
+    end_reason = fields.String()
+
+
+class TimelineOut(Wire):
+    event = fields.String(attribute="kind")
+    time = Instant()
+    detail = fields.Raw()
+
+
+# Webhooks (contract, section 3).
+
+EVENTS = (
+    "channel_connected",
+    "channel_live",
+    "channel_stop",
+    "channel_ended",
+    "channel_error",
+    "video_ready",
+)
+DELIVERY_STATUSES = ("pending", "delivered", "failed", "cancelled")
+SOME = validate.Length(min=1, error="Name at least one.")
+
+
+HOST = re.compile(r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.(?!\Z)|\.?\Z))+")
+
+
+class Uri(Text):
+    """An http or https URL. Stricter than what clients let pass: where two parsers read different hosts out of
+    one text, one of them checks it and the other one connects."""
+
+    def __init__(self, **kw: Any) -> None:
+        super().__init__(validate=[validate.Length(1, 2048), _http], **kw)
+
+
+def _http(uri: str) -> None:
+    if not re.fullmatch(r"[\x21-\x7e]*", uri):
+        raise ValidationError(
+            "Must be ASCII without spaces; write other characters as %XX, in the host as xn--."
+        )
+    try:
+        parts = urlsplit(uri)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        raise ValidationError("Must be a URL with a valid host and port.") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValidationError("Must be an http or https URL with a host.")
+    if "@" in parts.netloc:
+        raise ValidationError("Must not hold a user name or password: deliveries are signed instead.")
+    if "#" in uri or "\\" in uri or "%" in parts.netloc:
+        raise ValidationError("Must not hold # or a backslash, nor % in the host.")
+    if port == 0 or not (_is_ipv6(host) if "[" in parts.netloc else HOST.fullmatch(host)):
+        raise ValidationError("Must have a plain host name or IP address, and a port other than 0.")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        return bool(IPv6Address(text))
+    except ValueError:
+        return False
+
+
+class WebhookUpdate(Wire):
+    """What may be changed; partial, but `event` replaces the whole set."""
+
+    uri = Uri()
+    event = CommaList(10, 20, (*EVENTS, "all"), validate=SOME)
+    active = Switch()
+    description = Text(0, 5000, lines=True)
+    account_id = AccountId(allow_none=True)
+
+
+class WebhookCreate(WebhookUpdate):
+    uri = Uri(required=True)
+    event = CommaList(10, 20, (*EVENTS, "all"), required=True, validate=SOME)
+    active = Switch(load_default=True)
+    description = Text(0, 5000, lines=True, load_default="")
+
+
+class WebhookQuery(Page):
+    event = CommaList(10, 20, (*EVENTS, "all"))
+
+
+class WebhookDelete(Wire):
+    event = CommaList(10, 20, (*EVENTS, "all"), validate=SOME)
+
+
+class WebhookOut(Wire):
+    """A webhook without its secret, which only the answers to create and rotation carry."""
+
+    id = fields.String()
+    uri = fields.String()
+    event = fields.List(fields.String(), attribute="events")
+    active = fields.Boolean()
+    disabled_reason = fields.String()
+    failing_since = Instant()
+    description = fields.String()
+    account_id = fields.String()
+    created_at = Instant()
+
+
+class DeliveryQuery(Page):
+    status = CommaList(4, 10, DELIVERY_STATUSES)
+    event = CommaList(10, 20, (*EVENTS, "test"))
+    channel_id = Text(0, 255)
+
+
+class DeliveryOut(Wire):
+    id = fields.String()
+    event_id = fields.Integer()
+    event = fields.String()
+    channel_id = fields.String()
+    status = fields.String()
+    attempts = fields.Integer()
+    created_at = Instant()
+    next_at = Instant()
+
+
+class AttemptOut(Wire):
+    number = fields.Integer()
+    time = Instant()
+    status = fields.Integer()
+    latency = fields.Integer()
+    answer = fields.String()
+    error = fields.String()

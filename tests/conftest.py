@@ -1,0 +1,152 @@
+"""Fixtures that every test may use. Real parts: a database file, the real app, the real hook app."""
+
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from app import create_app, create_hook_app
+from config import Config, from_env
+from db import bind, database, migrate
+from live.lifecycle import Lifecycle
+from media.storage import hook_secret, make_folders
+from tests.box import Box, running_box, short_folder
+
+ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
+NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def now() -> datetime:
+    return NOW
+
+
+def installation(folder: Path) -> Config:
+    """An installation in a folder of its own, without a media server."""
+    return from_env(
+        {
+            "DATA_DIR": str(folder / "data"),
+            "MEDIA_SERVER": "none",
+            "PUBLIC_URL": "http://live.example",
+            "LIVE_TOKEN_ID": ROOT_ID,
+            "LIVE_TOKEN_SECRET": ROOT_SECRET,
+        }
+    )
+
+
+def prepared_app(config: Config) -> Flask:
+    """The real app on a real database file."""
+    make_folders(config)
+    bind(config.database_url, config.sqlite_any_version)
+    migrate()
+    return create_app(config)
+
+
+@pytest.fixture
+def config() -> Iterator[Config]:
+    with short_folder() as folder:
+        yield installation(folder)
+
+
+@pytest.fixture
+def app(config) -> Flask:
+    return prepared_app(config)
+
+
+@pytest.fixture
+def db(app) -> Iterator[None]:
+    """A connection for a test that asks the models or the lifecycle itself."""
+    with database.connection_context():
+        yield
+
+
+@pytest.fixture
+def lifecycle(app, db) -> Lifecycle:
+    return app.extensions["livestream"].lifecycle
+
+
+class RootClient(FlaskClient):
+    """A test client that sends the root token unless told otherwise (headers={"Authorization": ...})."""
+
+    def open(self, *args, **kwargs) -> TestResponse:
+        credentials = b64encode(f"{ROOT_ID}:{ROOT_SECRET}".encode()).decode()
+        kwargs["headers"] = {"Authorization": f"Basic {credentials}"} | dict(kwargs.get("headers") or {})
+        return super().open(*args, **kwargs)
+
+
+@pytest.fixture
+def client(app) -> RootClient:
+    app.test_client_class = RootClient
+    return app.test_client()
+
+
+@pytest.fixture
+def anonymous(app) -> FlaskClient:
+    return FlaskClient(app)
+
+
+@dataclass
+class NginxHooks:
+    """Calls the hooks as nginx-rtmp does: its own fields first, then the publisher's query as it came."""
+
+    client: FlaskClient
+    path: str
+
+    def publish(
+        self, token: str, clientid: int = 1, *, query: str = "", instance: str = "aa"
+    ) -> TestResponse:
+        return self.call("publish", token, clientid, query=query, instance=instance)
+
+    def publish_done(self, token: str, clientid: int = 1, *, instance: str = "aa") -> TestResponse:
+        return self.call("publish_done", token, clientid, instance=instance)
+
+    def call(
+        self, call: str, name: str, clientid: int, *, query: str = "", instance: str = "aa"
+    ) -> TestResponse:
+        fields = {
+            "app": "live",
+            "flashver": "FMLE/3.0 (compatible; Lavf59.27",
+            "swfurl": "",
+            "tcurl": "rtmp://127.0.0.1:1935/live",
+            "pageurl": "",
+            "addr": "127.0.0.1",
+            "clientid": clientid,
+            "call": call,
+            "name": name,
+        }
+        body = urlencode(fields) + (f"&{query}" if query else "")
+        return self.client.post(
+            f"{self.path}?instance={instance}", data=body, content_type="application/x-www-form-urlencoded"
+        )
+
+
+@pytest.fixture
+def hooks(config, app) -> NginxHooks:
+    return NginxHooks(create_hook_app(config).test_client(), f"/hooks/nginx-rtmp/{hook_secret(config)}")
+
+
+@pytest.fixture
+def channel(client) -> dict:
+    """A channel just made: the answer to create."""
+    return client.post("/v1/live", json={"name": "A channel"}).json["data"]
+
+
+@pytest.fixture(scope="session")
+def box() -> Iterator[Box]:
+    """The whole box, really running; shared by all tests of one process."""
+    with short_folder() as folder, running_box(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def own_box() -> Iterator[Box]:
+    """A box for one test alone, because that test ends it."""
+    with short_folder() as folder, running_box(folder) as running:
+        yield running

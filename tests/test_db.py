@@ -1,0 +1,227 @@
+"""The database file: its schema, its settings, its mode, its time."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import peewee
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from db import (
+    EPOCH,
+    PRAGMAS,
+    SchemaError,
+    UnsafeSqliteError,
+    UtcField,
+    bind,
+    connection,
+    database,
+    from_ms,
+    migrate,
+    to_ms,
+    wal_is_safe,
+)
+from models import TABLES, Channel, Session
+from schemas import ChannelCreate
+
+FIELD = UtcField()
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    return tmp_path / "data" / "x.db"
+
+
+@pytest.fixture
+def migrated(file) -> Path:
+    bind(f"sqlite:///{file}")
+    migrate()
+    return file
+
+
+def shape(connected: peewee.SqliteDatabase) -> dict:
+    """Tables with their columns, foreign keys and indexes, as SQLite itself describes them."""
+
+    def rows(pragma: str, name: str) -> list[tuple]:
+        return connected.execute_sql(f'PRAGMA {pragma}("{name}")').fetchall()
+
+    names = [table for table in connected.get_tables() if table != "schema_migration"]
+    return {
+        table: {
+            # name, type, not null, default, part of the primary key
+            "columns": {row[1]: row[2:6] for row in rows("table_info", table)},
+            # table, from, to, on update, on delete
+            "foreign keys": {row[2:7] for row in rows("foreign_key_list", table)},
+            "indexes": {
+                row[1]: (
+                    row[2],
+                    row[4],
+                    tuple(key[2] for key in rows("index_info", row[1])),
+                    condition(connected, row[1]),
+                )
+                for row in rows("index_list", table)
+            },
+        }
+        for table in names
+    }
+
+
+def condition(connected: peewee.SqliteDatabase, index: str) -> str:
+    """The WHERE of a partial index, without the quotes and brackets that only SQL writers differ in."""
+    found = connected.execute_sql("SELECT sql FROM sqlite_master WHERE name = ?", (index,)).fetchone()[0]
+    where = (found or "").partition(" WHERE ")[2]
+    return "".join(char for char in where if char not in '"()')
+
+
+def test_migrations_make_exactly_what_the_models_describe(migrated, tmp_path):
+    with connection():
+        by_migrations = shape(database.obj)
+    bind(f"sqlite:///{tmp_path}/models.db")
+    with connection():
+        database.create_tables(TABLES)
+        by_models = shape(database.obj)
+    assert by_migrations.keys() == by_models.keys()
+    for table, described in by_models.items():
+        for kind, parts in described.items():
+            assert by_migrations[table][kind] == parts, (table, kind)
+
+
+def test_migrating_again_does_nothing(migrated):
+    assert migrate() == []
+
+
+def test_a_newer_schema_is_refused_with_what_to_do(migrated):
+    with connection():
+        database.execute_sql(
+            "INSERT INTO schema_migration (name, applied) VALUES ('9999_later', '2026-01-01 00:00:00')"
+        )
+    with pytest.raises(SchemaError, match=r"newer release \(9999_later\).*restore the backup"):
+        migrate()
+
+
+@pytest.mark.parametrize(("pragma", "value"), {**PRAGMAS, "synchronous": 2, "foreign_keys": 1}.items())
+def test_the_settings_are_on_every_connection(migrated, pragma, value):
+    for _ in range(2):
+        with connection():
+            assert database.execute_sql(f"PRAGMA {pragma}").fetchone()[0] == value
+
+
+def test_an_answered_write_survives_a_power_cut():
+    assert (PRAGMAS["journal_mode"], PRAGMAS["synchronous"]) == ("wal", 2)
+
+
+def test_writers_take_the_lock_when_they_begin(migrated):
+    with connection(), database.atomic():
+        other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
+        with pytest.raises(peewee.sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
+def test_the_database_is_readable_by_its_owner_only(migrated):
+    with connection():
+        database.execute_sql(
+            "INSERT INTO event (name, time, channel_id, account_id, seq, payload) "
+            "VALUES ('x', 0, 'c', '1', 1, '')"
+        )
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in migrated.parent.iterdir()}
+    assert modes == {"x.db": 0o600, "x.db-wal": 0o600, "x.db-shm": 0o600}
+
+
+def test_what_is_in_the_file_is_kept_when_it_is_bound_again(migrated):
+    with connection():
+        database.execute_sql(
+            "INSERT INTO event (name, time, channel_id, account_id, seq, payload) "
+            "VALUES ('x', 0, 'c', '1', 1, '')"
+        )
+    bind(f"sqlite:///{migrated}")
+    migrate()
+    with connection():
+        assert database.execute_sql("SELECT count(*) FROM event").fetchone()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "safe"),
+    [
+        ((3, 40, 1), False),
+        ((3, 44, 5), False),
+        ((3, 44, 6), True),
+        ((3, 45, 0), False),
+        ((3, 50, 6), False),
+        ((3, 50, 7), True),
+        ((3, 51, 0), False),
+        ((3, 51, 2), False),
+        ((3, 51, 3), True),
+        ((3, 52, 0), True),
+        ((4, 0, 0), True),
+    ],
+)
+def test_sqlite_versions_that_can_lose_commits_are_known(version, safe):
+    assert wal_is_safe(version) is safe
+
+
+def test_an_unsafe_sqlite_is_refused_unless_told_otherwise(file, monkeypatch):
+    monkeypatch.setattr(peewee.sqlite3, "sqlite_version_info", (3, 40, 1))
+    with pytest.raises(UnsafeSqliteError, match="SQLITE_ANY_VERSION=1"):
+        bind(f"sqlite:///{file}")
+    assert not file.exists()
+    bind(f"sqlite:///{file}", any_version=True)
+    assert file.exists()
+
+
+def test_the_sqlite_at_hand_is_a_safe_one():
+    assert wal_is_safe(peewee.sqlite3.sqlite_version_info)
+
+
+@given(st.timedeltas(timedelta(0), timedelta(days=2_900_000)))
+def test_a_time_comes_back_to_the_millisecond(since):
+    moment = EPOCH + since
+    whole = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    assert FIELD.python_value(FIELD.db_value(moment)) == whole
+    assert FIELD.python_value(FIELD.db_value(whole)) == whole
+    assert FIELD.db_value(whole + timedelta(milliseconds=1)) == FIELD.db_value(whole) + 1
+
+
+@given(st.integers(-62135596800000, 253402300799999))
+def test_a_number_of_milliseconds_is_one_time_and_back(value):
+    assert to_ms(from_ms(value)) == value
+    assert from_ms(value).tzinfo is UTC
+
+
+def test_no_time_is_no_time():
+    assert FIELD.db_value(None) is None
+    assert FIELD.python_value(None) is None
+
+
+def test_a_time_of_another_zone_is_the_same_instant():
+    assert to_ms(datetime.fromisoformat("1970-01-01T07:00:00+07:00")) == 0
+
+
+def test_two_open_sessions_of_one_channel_cannot_be_stored(migrated, lifecycle, now):
+    channel = lifecycle.create(channel_fields(), now)
+    facts = {"channel": channel, "client_ip": "", "encoder": "", "start_time": now, "last_byte_at": now}
+    Session.create(id="a", connection="a", **facts)
+    with pytest.raises(peewee.IntegrityError, match=r"session\.channel_id"):
+        Session.create(id="b", connection="b", **facts)
+    Session.create(id="c", connection="c", stop_time=now, **facts)
+
+
+def test_two_open_channels_with_one_token_cannot_be_stored(lifecycle, now):
+    channel = lifecycle.create(channel_fields(), now)
+    row = dict(channel.__data__) | {"id": "ch_other"}
+    del row["pk"]
+    with pytest.raises(peewee.IntegrityError, match=r"channel\.stream_token"):
+        Channel.insert(row).execute()
+    Channel.insert(row | {"status": "ended"}).execute()
+
+
+def test_a_status_that_does_not_exist_cannot_be_stored(lifecycle, now):
+    channel = lifecycle.create(channel_fields(), now)
+    with pytest.raises(peewee.IntegrityError, match="CHECK"):
+        Channel.update({"status": "paused"}).where(Channel.pk == channel.pk).execute()
+
+
+def channel_fields() -> dict:
+    return ChannelCreate().load({"name": "A channel"})

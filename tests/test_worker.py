@@ -1,0 +1,174 @@
+"""The worker's own manners: one at a time, woken at once, undisturbed by a part that fails."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+import worker
+from db import utcnow
+from media.servers import Look, MediaServerError, Publisher
+from media.servers.nginx_rtmp import parse_stat
+from models import Session
+from tests.waiting import until
+from wake import Bell, Doorman
+
+
+class ScriptedMediaServer:
+    """Answers looks as told: what a real nginx says when it is gone or frozen cannot be had at will."""
+
+    def __init__(self) -> None:
+        self.answer: Look | MediaServerError = Look("nginx-rtmp/aa", [])
+        self.dropped: list[str] = []
+
+    def look(self) -> Look:
+        if isinstance(self.answer, MediaServerError):
+            raise self.answer
+        return self.answer
+
+    def drop(self, client_id: str) -> None:
+        self.dropped.append(client_id)
+
+
+@pytest.fixture
+def media():
+    return ScriptedMediaServer()
+
+
+@pytest.fixture
+def at_work(config, app, db, media):
+    """A worker that is ticked by hand, with no packager program to run."""
+    made = worker.build(config)
+    made.media = media
+    made.packagers.program = "/bin/true"
+    yield made
+    made.packagers.sync([], 0.0)
+    made.dispatcher.stop()
+
+
+def test_a_ring_wakes_the_worker_at_once_and_many_count_as_one(tmp_path):
+    doorman, bell = Doorman(tmp_path / "bell"), Bell(tmp_path / "bell")
+    for _ in range(50):
+        bell.ring()
+    began = time.monotonic()
+    assert doorman.wait(10)
+    assert time.monotonic() - began < 5
+    assert not doorman.wait(0)
+    doorman.close()
+
+
+def test_ringing_where_no_worker_listens_is_no_error(tmp_path):
+    Bell(tmp_path / "nobody").ring()
+
+
+def test_a_second_worker_waits_until_the_first_has_ended(config, app):
+    first, second = worker.build(config), worker.build(config)
+    threads = []
+    for each in (first, second):
+        threads.append(threading.Thread(target=each.run))
+        threads[-1].start()
+        until(lambda: config.pulse_file.exists(), 10, "a worker is at work")
+    assert not second.last, "it has not ticked"
+    second.stop()
+    threads[1].join(10)
+    assert not threads[1].is_alive()
+    first.stop()
+    threads[0].join(15)
+    assert not threads[0].is_alive()
+
+
+def test_a_publisher_that_may_not_publish_is_dropped_by_its_number(at_work, media):
+    media.answer = Look("nginx-rtmp/aa", [Publisher("nginx-rtmp/aa/7", "7", "ses_unknown", 100)])
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert media.dropped == ["7"]
+
+
+def publishing(hooks, channel, connection: str = "1") -> None:
+    assert hooks.publish(channel["streamToken"], int(connection)).status_code == 302
+
+
+def test_a_media_server_that_is_gone_takes_its_publishers_along_at_once(at_work, media, hooks, channel):
+    publishing(hooks, channel)
+    media.answer = MediaServerError("nothing listens", gone=True)
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert Session.all_open() == []
+
+
+def test_a_media_server_that_only_hesitates_is_given_time(at_work, media, hooks, channel):
+    at_work.tick(utcnow(), 0.0, rung=True)
+    publishing(hooks, channel)
+    media.answer = MediaServerError("no answer", gone=False)
+    at_work.tick(utcnow(), 3.0, rung=True)
+    assert len(Session.all_open()) == 1
+    at_work.tick(utcnow() + timedelta(seconds=9), 9.0, rung=True)
+    assert Session.all_open() == []
+
+
+def test_a_part_that_fails_does_not_stop_the_others(at_work, media, client, monkeypatch):
+    def broken(now) -> None:
+        raise OSError("disk on fire")
+
+    monkeypatch.setattr(at_work.lifecycle, "run_due", broken)
+    media.answer = Look("nginx-rtmp/aa", [Publisher("nginx-rtmp/aa/8", "8", "ses_unknown", 100)])
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert media.dropped == ["8"]
+
+
+def test_readyz_says_which_part_is_not_well(config, client, at_work, media):
+    assert client.get("/readyz").status_code == 503
+    at_work.tick(utcnow(), 0.0, rung=True)
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json["data"]["worker"]) == (200, "ok")
+    media.answer = MediaServerError("nothing listens", gone=True)
+    at_work.tick(utcnow(), 5.0, rung=True)
+    failing = client.get("/readyz")
+    assert failing.status_code == 503
+    assert "nothing listens" in failing.json["data"]["media"]
+
+
+def test_a_worker_that_has_just_started_waits_before_it_takes_silence_for_the_end(
+    at_work, media, hooks, channel
+):
+    publishing(hooks, channel)
+    media.answer = MediaServerError("no answer", gone=False)
+    at_work.tick(utcnow(), 100.0, rung=True)
+    assert len(Session.all_open()) == 1
+
+
+def test_a_bug_in_one_step_does_not_end_the_worker(at_work, media, monkeypatch):
+    monkeypatch.setattr(at_work.lifecycle, "run_due", lambda now: {}["no such key"])
+    media.answer = Look("nginx-rtmp/aa", [Publisher("nginx-rtmp/aa/9", "9", "ses_unknown", 100)])
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert media.dropped == ["9"]
+
+
+def test_a_worker_without_a_media_server_looks_twice_a_second_and_not_more_often(at_work):
+    at_work.media = None
+    assert at_work.tick(utcnow(), 0.0, rung=True) == 0.5
+
+
+def test_sound_alone_is_said_to_be_sound_alone(at_work, media, hooks, channel, client):
+    publishing(hooks, channel)
+    session = Session.all_open()[0]
+    client_id = session.connection.rpartition("/")[2]
+    at_work.packagers.program = "/bin/false"
+    for second in range(1, 70):
+        xml = STAT_WITHOUT_VIDEO.format(client_id, session.id, second * 500)
+        media.answer = parse_stat(xml.encode(), "aa")
+        at_work.tick(utcnow(), float(second), rung=True)
+    [error] = [entry for entry in timeline(client, channel) if entry["event"] == "error"]
+    assert error["detail"]["reason"] == worker.NO_VIDEO
+    assert client.get(f"/v1/live/{channel['id']}/session").json["data"][0]["video"] == {}
+
+
+def timeline(client, channel) -> list[dict]:
+    return client.get(f"/v1/live/{channel['id']}/event?length=100").json["data"]
+
+
+# As nginx-rtmp says it: a track that is not there is listed, with nothing in it.
+STAT_WITHOUT_VIDEO = """<rtmp><server><application><name>live</name><live><stream><name>{1}</name>
+<bytes_in>{2}</bytes_in><client><id>{0}</id><publishing/><active/></client><meta>
+<video><width>0</width><height>0</height><frame_rate>0</frame_rate><codec></codec></video>
+<audio><codec>AAC</codec><channels>1</channels><sample_rate>44100</sample_rate></audio></meta>
+</stream></live></application></server></rtmp>"""

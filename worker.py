@@ -1,0 +1,215 @@
+"""Everything that happens later: timers, reconciling, packagers, webhook deliveries.
+
+One step is `tick(now)`; the endless loop is a wrapper around it. Killed at any instant it loses nothing: what is
+wanted is in the database, what is there is in the media server and the process table.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TextIO
+
+import peewee
+
+from config import Config, ConfigError, from_env
+from db import UnsafeSqliteError, bind, database, utcnow
+from delivery.dispatcher import Dispatcher
+from live.lifecycle import Lifecycle
+from live.links import Links
+from live.reconcile import lost_all, reconcile
+from logs import set_up_logging
+from media import ffmpeg, storage
+from media.packager import Job, Packagers, Report
+from media.servers import MediaServer, MediaServerError
+from media.servers.nginx_rtmp import NginxRtmp
+from models import Channel, Session, Status
+from wake import Bell, Doorman
+
+log = logging.getLogger("worker")
+
+LOOK_EVERY_S = 2.0
+LOOK_AT_MOST_EVERY_S = 0.2
+SWEEP_EVERY_S = 5.0
+PULSE_EVERY_S = 1.0
+# No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
+UNREACHABLE_S = 8.0
+NO_VIDEO = "There is sound but no video in the signal; send both."
+
+
+class Worker:
+    """The steps of a tick, each on its own clock. `now` is wall time, `mono` the monotonic clock in seconds."""
+
+    def __init__(
+        self,
+        config: Config,
+        lifecycle: Lifecycle,
+        media: MediaServer | None,
+        packagers: Packagers,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self.config = config
+        self.lifecycle = lifecycle
+        self.media = media
+        self.packagers = packagers
+        self.dispatcher = dispatcher
+        self.stopping = threading.Event()
+        self.last: dict[str, float] = {}
+        self.media_seen_at: float | None = None
+        self.media_problem = ""
+        self.look_wanted = True
+
+    def run(self) -> None:
+        """Until `stopping`. A failure in one step is logged, and the step tried again: the others go on."""
+        with open(self.config.run_dir / "worker.lock", "w") as turn:
+            if self._await(turn):
+                self._work()
+        self.dispatcher.stop()
+
+    def _work(self) -> None:
+        doorman = Doorman(self.config.wake_socket)
+        with database.connection_context():
+            self.packagers.adopt(time.monotonic())
+            self.dispatcher.start()
+            rung = True
+            while not self.stopping.is_set():
+                pause = self.tick(utcnow(), time.monotonic(), rung)
+                rung = doorman.wait(pause)
+        doorman.close()
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    def _await(self, turn: TextIO) -> bool:
+        """One worker works at a time: two would start two packagers for a session. A second one waits."""
+        while not self.stopping.is_set():
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("another worker is at work with this DATA_DIR; waiting for it to end")
+                self.stopping.wait(5)
+            else:
+                return True
+        return False
+
+    def tick(self, now: datetime, mono: float, rung: bool) -> float:
+        """One step of everything that is due; returns how many seconds may pass before the next."""
+        if rung:
+            self.dispatcher.wake()
+            self.look_wanted = True
+        self._step("timers", lambda: self.lifecycle.run_due(now))
+        if self.media:
+            if self._due("look", mono, LOOK_AT_MOST_EVERY_S if self.look_wanted else LOOK_EVERY_S):
+                self.look_wanted = False
+                self._step("media server", lambda: self._look(now, mono))
+            self._step("packagers", lambda: self._tend_packagers(now, mono))
+            if rung or self._due("sweep", mono, SWEEP_EVERY_S):
+                self._step("sweep", self._sweep)
+        if self._due("pulse", mono, PULSE_EVERY_S):
+            self._step("pulse", self._pulse)
+        return 0.1 if self.packagers.starting or (self.media and self.look_wanted) else 0.5
+
+    def _step(self, name: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (peewee.DatabaseError, OSError, MediaServerError) as error:
+            log.error("%s: %s: %s", name, type(error).__name__, error)
+        except Exception:  # a bug in one step: the others, and the next try, go on
+            log.exception("%s", name)
+
+    def _due(self, name: str, mono: float, every_s: float) -> bool:
+        if mono - self.last.get(name, float("-inf")) < every_s:
+            return False
+        self.last[name] = mono
+        return True
+
+    def _look(self, now: datetime, mono: float) -> None:
+        try:
+            look = self.media.look()
+        except MediaServerError as error:
+            self.media_problem = str(error)
+            # A worker that has just started has not waited yet.
+            self.media_seen_at = mono if self.media_seen_at is None else self.media_seen_at
+            if error.gone or mono - self.media_seen_at >= UNREACHABLE_S:
+                lost_all(self.lifecycle, now)
+            return
+        self.media_seen_at, self.media_problem = mono, ""
+        for client_id in reconcile(self.lifecycle, look.instance, look.publishers, now):
+            log.info("dropping client %s, which may not publish any more", client_id)
+            self.media.drop(client_id)
+
+    def _tend_packagers(self, now: datetime, mono: float) -> None:
+        sessions = {session.id: session for session in Session.all_open()}
+        jobs = [
+            Job(
+                session.channel.id,
+                session.id,
+                receiving=session.silent_since is None,
+                signed=session.channel.playback == "signed",
+            )
+            for session in sessions.values()
+        ]
+        for report in self.packagers.sync(jobs, mono):
+            self._take(report, sessions[report.session_id], now)
+
+    def _take(self, report: Report, session: Session, now: datetime) -> None:
+        status = session.channel.status
+        if report.state == "playable" and status != Status.LIVE:
+            self.lifecycle.playable(session.id, now)
+        if report.state == "unplayable" and status != Status.ERROR:
+            silent_picture = session.audio and not session.video
+            self.lifecycle.unplayable(session.id, NO_VIDEO if silent_picture else report.reason, now)
+
+    def _sweep(self) -> None:
+        """Remove what is left on disk of channels that have ended or are no more."""
+        on_disk = storage.channels_on_disk(self.config.media_dir)
+        kept = Channel.select(Channel.id).where(Channel.id.in_(on_disk) & (Channel.status != Status.ENDED))
+        storage.remove_channels(self.config.media_dir, set(on_disk) - {channel.id for channel in kept})
+        self.packagers.trim_logs()
+
+    def _pulse(self) -> None:
+        """A sign of life that web can read without asking anybody."""
+        media = "none" if self.media is None else self.media_problem or "ok"
+        storage.write_private(self.config.pulse_file, json.dumps({"at": time.time(), "media": media}))
+
+
+def build(config: Config) -> Worker:
+    """A worker with everything it needs; nothing is started yet."""
+    bell, dispatcher = Bell(config.wake_socket), Dispatcher(config)
+
+    def ring() -> None:
+        dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
+        bell.ring()
+
+    lifecycle = Lifecycle(Links(config.public_url, config.rtmp_url), ring)
+    packagers = Packagers(
+        config.media_dir, config.packagers_dir, ffmpeg.program(config.ffmpeg), config.rtmp_port
+    )
+    media = NginxRtmp(config.media_socket) if config.media_server == "nginx-rtmp" else None
+    return Worker(config, lifecycle, media, packagers, dispatcher)
+
+
+def main() -> None:
+    set_up_logging("worker")
+    try:
+        config = from_env(os.environ)
+        storage.make_folders(config)
+        bind(config.database_url, config.sqlite_any_version)
+    except (ConfigError, UnsafeSqliteError) as error:
+        sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
+    worker = build(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+
+
+if __name__ == "__main__":
+    main()
