@@ -18,8 +18,10 @@ def names(client) -> Callable[..., list[str]]:
         query = {name.rstrip("_"): value for name, value in query.items()}
         replies = [client.get(base, query_string=query) for base in BASES]
         assert replies[0].status_code == 200, replies[0].text
-        assert replies[0].json == replies[1].json
-        body = replies[0].json
+        body, published = (reply.json for reply in replies)
+        for item in body["data"] + published["data"]:
+            item.pop("duration")  # of a running channel it goes on between the two requests
+        assert body == published
         assert body["length"] == len(body["data"])
         return [item["name"] for item in body["data"]]
 
