@@ -91,11 +91,10 @@ class Watch:
         assert bool(row.start_time) == ("l" in story)
         assert row.listed_at == (row.start_time or row.created_at)
         assert all(each.stop_time >= each.start_time and each.end_reason for each in closed)
-        on_air = sum(to_ms(each.stop_time) - to_ms(each.start_time) for each in closed)
+        on_air = sum(sent_ms(each, each.stop_time) for each in closed)
         assert row.sent_ms == on_air
         if session:
-            until = session.silent_since or now
-            on_air += max(0, to_ms(until) - to_ms(session.start_time))
+            on_air += sent_ms(session, session.silent_since or now)
         shown = channel_object(row, session, LINKS, now)
         assert shown["duration"] == on_air // 1000
         assert (shown["publishing"], shown["status"]) == (session is not None, row.status)
@@ -170,9 +169,15 @@ class Watch:
             ends = max(left.time, start_at or left.time) + after(seconds=row.stop_timeout)
             reason = "stop_timeout"
         else:
-            ends, reason = (start_at or row.created_at) + after(seconds=row.expire), "expired"
+            begins = max(row.created_at, start_at or row.created_at)
+            ends, reason = begins + after(seconds=row.expire), "expired"
         if ends <= now:
             return Status.ENDED, reason
         if row.status == Status.COMING and start_at <= now:
             return Status.INIT, None
         return row.status, None
+
+
+def sent_ms(session: Session, until: datetime) -> int:
+    """Time with bytes: the silences between are none of it, and a clock that jumped back makes none."""
+    return max(0, to_ms(until) - to_ms(session.start_time) - session.silent_ms)
