@@ -261,6 +261,10 @@ class WebhookOut(Wire):
     created_at = Instant()
 
 
+class WebhookSecretOut(WebhookOut):
+    secret = fields.String()
+
+
 class DeliveryQuery(Page):
     status = CommaList(4, 10, DELIVERY_STATUSES)
     event = CommaList(10, 20, (*EVENTS, "test"))
@@ -285,3 +289,26 @@ class AttemptOut(Wire):
     latency = fields.Integer()
     answer = fields.String()
     error = fields.String()
+
+
+class DeliveryTriesOut(DeliveryOut):
+    tries = fields.List(fields.Nested(AttemptOut))
+
+
+# The service itself (contract, sections 1 and 7).
+
+
+class AboutOut(Wire):
+    version = fields.String()
+    status = fields.String()
+    release = fields.String()
+
+
+class AliveOut(Wire):
+    alive = fields.Boolean()
+
+
+class ReadyOut(Wire):
+    database = fields.String()
+    worker = fields.String()
+    media = fields.String()

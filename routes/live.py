@@ -6,18 +6,18 @@ from flask import Blueprint, Response, g, request
 
 from auth import require_token
 from db import utcnow
-from errors import created, nothing, ok, ok_list
+from errors import NotPossibleError, TokenInUseError, created, nothing, ok, ok_list
 from live import listing
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
+from routes.call import call
 from routes.context import box, own_channel
-from routes.parsing import body, query
 from schemas import (
     ChannelCreate,
+    ChannelOut,
     ChannelQuery,
     ChannelUpdate,
     CreatedOut,
-    NoQuery,
     Page,
     SessionOut,
     StopQuery,
@@ -29,17 +29,23 @@ from schemas import (
 bp = Blueprint("live", __name__)
 bp.before_request(require_token)
 
+Asked = dict[str, Any]
+
 
 @bp.post("")
-def create() -> Response:
-    channel = box.lifecycle.create(body(ChannelCreate()), utcnow())
+@call(ChannelCreate, gives={201: CreatedOut}, fails=(TokenInUseError,))
+def create(asked: Asked) -> Response:
+    """Create a channel: the answer has the two fields for the encoder."""
+    channel = box.lifecycle.create(asked, utcnow())
     fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
     return created(CreatedOut().dump(fields), f"{request.path}/{channel.id}")
 
 
 @bp.get("")
-def read_list() -> Response:
-    asked, now = query(ChannelQuery()), utcnow()
+@call(ChannelQuery, gives={200: [ChannelOut]})
+def read_list(asked: Asked) -> Response:
+    """List channels, those that started last first."""
+    now = utcnow()
     page = listing.channels(asked, g.token.account_id, now)
     sessions = listing.open_sessions(page.rows)
     shown = [channel_object(each, sessions.get(each.pk), box.links, now) for each in page.rows]
@@ -47,42 +53,52 @@ def read_list() -> Response:
 
 
 @bp.get("/<channel_id>")
+@call(gives={200: ChannelOut})
 def read(channel_id: str) -> Response:
-    query(NoQuery())
+    """Read one channel."""
     return ok(show(own_channel(channel_id)))
 
 
 @bp.get("/<channel_id>/rtmp")
+@call(gives={200: StreamOut})
 def read_stream(channel_id: str) -> Response:
-    query(NoQuery())
+    """Read the two fields for the encoder."""
     return ok(StreamOut().dump(stream(own_channel(channel_id))))
 
 
 @bp.route("/<channel_id>", methods=["PUT", "PATCH"])
-def update(channel_id: str) -> Response:
+@call(ChannelUpdate, gives={200: ChannelOut}, fails=(NotPossibleError,))
+def update(channel_id: str, asked: Asked) -> Response:
+    """Change the fields that are sent."""
     channel = own_channel(channel_id)
-    return ok(show(box.lifecycle.update(channel.id, body(ChannelUpdate()), utcnow())))
+    return ok(show(box.lifecycle.update(channel.id, asked, utcnow())))
 
 
 @bp.delete("/<channel_id>")
-def stop(channel_id: str) -> Response:
+@call(StopQuery, gives={200: ChannelOut, 204: None})
+def stop(channel_id: str, asked: Asked) -> Response:
+    """Stop a channel for good; with `delete`, remove it and its media too."""
     channel = own_channel(channel_id)
-    if query(StopQuery())["delete"]:
+    if asked["delete"]:
         box.lifecycle.delete(channel.id, utcnow())
         return nothing()
     return ok(show(box.lifecycle.stop(channel.id, utcnow())))
 
 
 @bp.post("/<channel_id>/token")
-def reset_token(channel_id: str) -> Response:
+@call(TokenReset, gives={200: StreamOut}, fails=(NotPossibleError,))
+def reset_token(channel_id: str, asked: Asked) -> Response:
+    """Replace the streamToken; with `disconnect`, drop the publisher as well."""
     channel = own_channel(channel_id)
-    fresh = box.lifecycle.reset_token(channel.id, body(TokenReset())["disconnect"], utcnow())
+    fresh = box.lifecycle.reset_token(channel.id, asked["disconnect"], utcnow())
     return ok(StreamOut().dump(stream(fresh)))
 
 
 @bp.get("/<channel_id>/session")
-def read_sessions(channel_id: str) -> Response:
-    asked, now = query(Page()), utcnow()
+@call(Page, gives={200: [SessionOut]})
+def read_sessions(channel_id: str, asked: Asked) -> Response:
+    """List the publish sessions of a channel, newest first."""
+    now = utcnow()
     page = listing.sessions(own_channel(channel_id), asked)
     shown = [
         SessionOut().dump(vars_of(each) | {"duration": session_ms(each, now) // 1000}) for each in page.rows
@@ -91,8 +107,9 @@ def read_sessions(channel_id: str) -> Response:
 
 
 @bp.get("/<channel_id>/event")
-def read_timeline(channel_id: str) -> Response:
-    asked = query(Page())
+@call(Page, gives={200: [TimelineOut]})
+def read_timeline(channel_id: str, asked: Asked) -> Response:
+    """List what happened to a channel, newest first."""
     page = listing.timeline(own_channel(channel_id), asked)
     return ok_list(TimelineOut(many=True).dump(page.rows), page.total, asked["page"])
 

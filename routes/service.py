@@ -10,8 +10,8 @@ from config import Config
 from db import database
 from errors import ok
 from release import RELEASE
-from routes.parsing import query
-from schemas import NoQuery
+from routes.call import call
+from schemas import AboutOut, AliveOut, ReadyOut
 
 PULSE_TOO_OLD_S = 10.0
 
@@ -19,18 +19,23 @@ bp = Blueprint("service", __name__)
 
 
 @bp.get("/v1")
+@call(gives={200: AboutOut})
 def about() -> Response:
-    query(NoQuery())
+    """Read what answers here."""
     return ok({"version": "v1.0-poc", "status": "ready", "release": RELEASE})
 
 
 @bp.get("/healthz")
+@call(gives={200: AliveOut})
 def alive() -> Response:
+    """Whether this process answers."""
     return ok({"alive": True})
 
 
 @bp.get("/readyz")
+@call(gives={200: ReadyOut, 503: ReadyOut})
 def ready() -> Response:
+    """Whether every part is well; 503 says which is not."""
     parts = {"database": database_state()} | worker_state(current_app.config["LIVESTREAM"])
     well = all(state in ("ok", "none") for state in parts.values())
     return ok(parts, 200 if well else 503)

@@ -11,17 +11,18 @@ from db import utcnow
 from delivery import webhooks
 from errors import created, nothing, ok, ok_list
 from models import Delivery, Webhook
+from routes.call import call
 from routes.context import box
-from routes.parsing import body, query
 from schemas import (
     AttemptOut,
     DeliveryOut,
     DeliveryQuery,
-    NoQuery,
+    DeliveryTriesOut,
     WebhookCreate,
     WebhookDelete,
     WebhookOut,
     WebhookQuery,
+    WebhookSecretOut,
     WebhookUpdate,
 )
 
@@ -30,35 +31,44 @@ bp.before_request(require_token)
 
 config: Config = LocalProxy(lambda: current_app.config["LIVESTREAM"])
 
+Asked = dict[str, Any]
+
 
 @bp.post("")
-def create() -> Response:
-    webhook, secret = webhooks.create(body(WebhookCreate()), g.token.account_id, config, utcnow())
+@call(WebhookCreate, gives={201: WebhookSecretOut})
+def create(asked: Asked) -> Response:
+    """Ask to be told of events. The secret that signs them is shown this once."""
+    webhook, secret = webhooks.create(asked, g.token.account_id, config, utcnow())
     return created(show(webhook) | {"secret": secret}, f"{request.path}/{webhook.id}")
 
 
 @bp.get("")
-def read_list() -> Response:
-    asked = query(WebhookQuery())
+@call(WebhookQuery, gives={200: [WebhookOut]})
+def read_list(asked: Asked) -> Response:
+    """List webhooks, oldest first."""
     page = webhooks.found(asked, g.token.account_id)
     return ok_list([show(each) for each in page.rows], page.total, asked["page"])
 
 
 @bp.get("/<webhook_id>")
+@call(gives={200: WebhookOut})
 def read(webhook_id: str) -> Response:
-    query(NoQuery())
+    """Read one webhook."""
     return ok(show(own(webhook_id)))
 
 
 @bp.route("/<webhook_id>", methods=["PUT", "PATCH"])
-def update(webhook_id: str) -> Response:
-    webhook = own(webhook_id)
-    return ok(show(webhooks.update(webhook, body(WebhookUpdate()), g.token.account_id, config)))
+@call(WebhookUpdate, gives={200: WebhookOut})
+def update(webhook_id: str, asked: Asked) -> Response:
+    """Change the fields that are sent; `event` replaces the whole set."""
+    return ok(show(webhooks.update(own(webhook_id), asked, g.token.account_id, config)))
 
 
 @bp.delete("/<webhook_id>")
-def delete(webhook_id: str) -> Response:
-    webhook, asked = own(webhook_id), query(WebhookDelete())
+@call(WebhookDelete, gives={200: WebhookOut, 204: None})
+def delete(webhook_id: str, asked: Asked) -> Response:
+    """Remove a webhook, or only some of its events; with the last one it goes."""
+    webhook = own(webhook_id)
     if "event" not in asked:
         webhooks.remove(webhook)
         return nothing()
@@ -67,39 +77,44 @@ def delete(webhook_id: str) -> Response:
 
 
 @bp.post("/<webhook_id>/secret")
+@call(gives={200: WebhookSecretOut})
 def rotate(webhook_id: str) -> Response:
+    """Make a new secret. The old one signs beside it for 24 hours."""
     webhook = own(webhook_id)
-    body(NoQuery())
     secret = webhooks.rotate(webhook, config, utcnow())
     return ok(show(webhook) | {"secret": secret})
 
 
 @bp.post("/<webhook_id>/test")
+@call(gives={201: DeliveryOut})
 def test(webhook_id: str) -> Response:
+    """Send a test event, also to a webhook that is turned off."""
     webhook = own(webhook_id)
-    body(NoQuery())
     return sent(webhook, webhooks.test(webhook, utcnow()))
 
 
 @bp.get("/<webhook_id>/delivery")
-def read_deliveries(webhook_id: str) -> Response:
-    webhook, asked = own(webhook_id), query(DeliveryQuery())
-    page = webhooks.deliveries(webhook, asked)
+@call(DeliveryQuery, gives={200: [DeliveryOut]})
+def read_deliveries(webhook_id: str, asked: Asked) -> Response:
+    """List the deliveries of a webhook, newest first."""
+    page = webhooks.deliveries(own(webhook_id), asked)
     return ok_list([show_delivery(each) for each in page.rows], page.total, asked["page"])
 
 
 @bp.get("/<webhook_id>/delivery/<delivery_id>")
+@call(gives={200: DeliveryTriesOut})
 def read_delivery(webhook_id: str, delivery_id: str) -> Response:
-    query(NoQuery())
+    """Read a delivery with every try of it."""
     delivery = webhooks.delivery(own(webhook_id), delivery_id)
     return ok(show_delivery(delivery) | {"tries": AttemptOut(many=True).dump(webhooks.tries(delivery))})
 
 
 @bp.post("/<webhook_id>/delivery/<delivery_id>/redeliver")
+@call(gives={201: DeliveryOut})
 def redeliver(webhook_id: str, delivery_id: str) -> Response:
+    """Send the same event once more, under the same webhook-id."""
     webhook = own(webhook_id)
     delivery = webhooks.delivery(webhook, delivery_id)
-    body(NoQuery())
     return sent(webhook, webhooks.redeliver(delivery, utcnow()))
 
 
