@@ -23,19 +23,24 @@ ARROWS = {
     "db": set(),
     "migrations": set(),
     "schemas": {"wire"},
+    "schemas_admin": {"schemas", "wire"},
+    "metrics": {"live", "config"},
+    "commands": {"auth", "db", "errors", "models", "schemas_admin"},
     "errors": {"wire"},
     "models": {"db"},
-    "auth": {"config", "db", "errors", "models"},
-    "live": {"models", "schemas", "wire", "errors", "db"},
-    "delivery": {"models", "db", "errors", "config", "wire", "release"},
+    "audit": {"models"},
+    "auth": {"config", "db", "errors", "models", "audit"},
+    "live": {"models", "schemas", "wire", "errors", "db", "audit", "config", "release"},
+    "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
-        *("models", "db", "config", "release", "media"),
+        *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
+        *("audit", "commands", "metrics"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
