@@ -90,7 +90,8 @@ def _begin() -> None:
     g.request_id = given if WELL_FORMED_ID.fullmatch(given) else secrets.token_hex(8)
     g.began = time.monotonic()
     request_id.set(g.request_id)
-    g.connected = request.endpoint != "static" and database.connect(reuse_if_open=True)
+    if request.endpoint != "static":
+        database.connect(reuse_if_open=True)  # this thread's, for as long as it lives: opening takes 0.4 ms
 
 
 def _finish(response: Response) -> Response:
@@ -109,8 +110,6 @@ def _finish(response: Response) -> Response:
 
 def _close(error: BaseException | None) -> None:
     audit.acting.set(None)  # this thread goes on with somebody else's request
-    if g.pop("connected", False):
-        database.close()
 
 
 def serve(app: Flask, config: Config) -> BaseWSGIServer:

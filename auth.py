@@ -66,7 +66,7 @@ def verify(token_id: str, secret: str) -> Token | None:
     """The token that these credentials are, or None."""
     now = utcnow()
     root = configured_root(current_app.config["LIVESTREAM"], token_id)
-    token = root or Token.get_or_none(Token.id == token_id)
+    token = root or Token.named(token_id)
     right = hmac.compare_digest(token.secret_sha256 if token else NOBODY, digest(secret))
     if not token or not right or (token.expires_at and token.expires_at <= now):
         if token_id or secret:  # who sends none is not guessing

@@ -91,12 +91,6 @@ class JsonField(peewee.TextField):
         return None if value is None else json.loads(value)
 
 
-class Row(peewee.Model):
-    class Meta:
-        database = database
-        legacy_table_names = False
-
-
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970, exactly: float arithmetic would be off by one for some instants."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
@@ -148,14 +142,17 @@ def migrate() -> list[str]:
 def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     """A statement of the hot path, written out and read to its end: peewee takes several times as long to put
     one of these together as SQLite takes to run it. A list fills its `?` with as many as it has."""
-    first, *rest = sql.split("?")
-    text, flat = first, []
-    for value, part in zip(values, rest, strict=True):
-        several = value if isinstance(value, list) else [value]
-        text += ", ".join([database.param] * len(several)) + part
-        flat += several
-    cursor = database.execute_sql(text, flat)
+    if any(isinstance(value, list) for value in values):
+        sql, values = _spread(sql, values)
+    cursor = database.execute_sql(sql.replace("?", database.param), values)
     return cursor.fetchall() if cursor.description else []
+
+
+def _spread(sql: str, values: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    first, *rest = sql.split("?")
+    marked = [", ".join("?" * len(each)) + part for each, part in zip(lists, rest, strict=True)]
+    return first + "".join(marked), tuple(item for each in lists for item in each)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ class _Line(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         # What strangers send (a path, an address) must not begin a line of its own or colour the terminal.
         told = record.getMessage()
-        safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in told)
-        record = logging.makeLogRecord(record.__dict__ | {"msg": safe, "args": None})
+        if not told.isprintable():
+            safe = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in told)
+            record = logging.makeLogRecord(record.__dict__ | {"msg": safe, "args": None})
         current = request_id.get()
         return super().format(record) + (f"  [{current}]" if current else "")
 

@@ -17,7 +17,8 @@ from peewee import (
     TextField,
 )
 
-from db import JsonField, Row, UtcField
+from db import JsonField, UtcField, to_ms
+from row import Row
 
 
 class Status(StrEnum):
@@ -107,21 +108,16 @@ class Channel(Row):
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:
-        return cls.get_or_none(cls.id == channel_id)
+        return cls.one("id = ?", channel_id)
 
     @classmethod
     def holding(cls, stream_token: str) -> Self | None:
         """The channel that this token opens, or else the newest ended one that had it."""
-        return (
-            cls.select()
-            .where(cls.stream_token == stream_token)
-            .order_by(cls.status == Status.ENDED, cls.pk.desc())
-            .first()
-        )
+        return cls.one("stream_token = ? ORDER BY status = 'ended', pk DESC", stream_token)
 
     @classmethod
     def due(cls, now: datetime) -> list[Self]:
-        return list(cls.select().where(cls.due_at <= now).order_by(cls.due_at).limit(200))
+        return cls.some("due_at <= ? ORDER BY due_at LIMIT 200", to_ms(now))
 
     @property
     def over(self) -> bool:
@@ -166,11 +162,11 @@ class Session(Row):
 
     @classmethod
     def open_of(cls, channel: Channel) -> Self | None:
-        return cls.get_or_none((cls.channel == channel) & cls.stop_time.is_null())
+        return cls.one("channel_id = ? AND stop_time IS NULL", channel.pk)
 
     @classmethod
     def of_connection(cls, connection: str) -> Self | None:
-        return cls.get_or_none(cls.connection == connection)
+        return cls.one("connection = ?", connection)
 
     @classmethod
     def all_open(cls) -> list[Self]:
@@ -223,7 +219,7 @@ class Webhook(Row):
 
     @classmethod
     def named(cls, webhook_id: str) -> Self | None:
-        return cls.get_or_none(cls.id == webhook_id)
+        return cls.one("id = ?", webhook_id)
 
 
 class DeliveryStatus(StrEnum):
@@ -279,6 +275,10 @@ class Token(Row):
     expires_at = UtcField(null=True)
     last_used_at = UtcField(null=True)  # within a minute
 
+    @classmethod
+    def named(cls, token_id: str) -> Self | None:
+        return cls.one("id = ?", token_id)
+
 
 class User(Row):
     """What an account may use. An account without a row has the configuration's limits."""
@@ -292,7 +292,7 @@ class User(Row):
 
     @classmethod
     def named(cls, account_id: str) -> Self | None:
-        return cls.get_or_none(cls.account_id == account_id)
+        return cls.one("account_id = ?", account_id)
 
 
 class KeptAnswer(Row):

@@ -40,23 +40,23 @@ def emit(
         | channel_object(channel, session if publishing else None, links, now)
         | {"eventId": event.id, "seq": event.seq, "sessionId": event.session_id}
     )
-    event.save(only=[Event.payload])
-    deliveries = [
-        {"id": new_id("dlv"), "event": event, "webhook_id": webhook.id, "queue": channel.id}
-        | {"created_at": now, "next_at": now}
-        for webhook in subscribed(event)
-    ]
-    if deliveries:
-        Delivery.insert_many(deliveries).execute()
+    event.keep()
+    for webhook in subscribed(event):
+        Delivery.create(
+            id=new_id("dlv"),
+            event=event,
+            webhook_id=webhook.id,
+            queue=channel.id,
+            created_at=now,
+            next_at=now,
+        )
     return event
 
 
 def subscribed(event: Event) -> list[Webhook]:
     """Active webhooks that want this event and may hear of its account."""
-    mine = Webhook.account_id.is_null() | (Webhook.account_id == event.account_id)
-    return [
-        webhook for webhook in Webhook.select().where(Webhook.active & mine) if event.name in webhook.events
-    ]
+    may_hear = Webhook.some("active AND (account_id IS NULL OR account_id = ?)", event.account_id)
+    return [webhook for webhook in may_hear if event.name in webhook.events]
 
 
 def note(channel: Channel, kind: str, now: datetime, **detail: Any) -> None:
@@ -72,7 +72,10 @@ def note_refused(channel: Channel | None, reason: str, client_ip: str, now: date
     same &= fn.SUBSTR(TimelineEntry.detail, 1, len(begins)) == begins
     recent = TimelineEntry.time > now - REFUSED_TOGETHER
     entry = TimelineEntry.select().where(same & recent & (TimelineEntry.kind == "refused")).first()
+    count = entry.detail["count"] if entry else 0
+    detail = who | {"count": count + 1, "lastTime": iso(now)}
     if entry is None:
-        entry = TimelineEntry(channel=channel, kind="refused", time=now, detail=who | {"count": 0})
-    entry.detail |= {"count": entry.detail["count"] + 1, "lastTime": iso(now)}
-    entry.save()
+        TimelineEntry.create(channel=channel, kind="refused", time=now, detail=detail)
+    else:
+        entry.detail = detail
+        entry.keep()

@@ -13,7 +13,7 @@ from typing import Any
 from peewee import IntegrityError
 
 import audit
-from db import database
+from db import database, run
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock
 from live.arrival import Arrival, RefusedError, given_up
@@ -165,7 +165,7 @@ class Lifecycle:
             channel.status = Status.LIVE
             if session.live_at is None:
                 session.live_at = now
-                session.save(only=[Session.live_at])
+                session.keep()
             if channel.start_time is None:
                 channel.start_time = channel.listed_at = now
             note(channel, "live", now, sessionId=session.id)
@@ -235,7 +235,7 @@ class Lifecycle:
             stopped, session.start_time
         )  # a clock that jumped back makes no negative time
         session.end_reason = reason
-        session.save(only=[Session.stop_time, Session.end_reason])
+        session.keep()
         channel.sent_ms += session_ms(session, now)
         channel.stop_time = session.stop_time
         channel.left_at = now  # not when it last sent: after a crash of ours it gets its whole time to return
@@ -272,7 +272,7 @@ class Lifecycle:
         if most is not None and most <= session.max_ms:
             return False
         session.max_ms = most
-        session.save(only=[Session.max_ms])
+        session.keep()
         return True
 
     def _reschedule(self, channel: Channel, now: datetime) -> None:
@@ -288,9 +288,9 @@ class Lifecycle:
             raise _in_use()
 
     def _write_tags(self, channel: Channel) -> None:
-        ChannelTag.delete().where(ChannelTag.channel == channel).execute()
-        if channel.tags:
-            ChannelTag.insert_many([{"channel": channel, "tag": tag} for tag in channel.tags]).execute()
+        run("DELETE FROM channel_tag WHERE channel_id = ?", channel.pk)
+        for tag in channel.tags:
+            ChannelTag.create(channel=channel, tag=tag)
 
     @contextmanager
     def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:
@@ -306,7 +306,7 @@ class Lifecycle:
     @contextmanager
     def _of_open_session(self, session_id: str) -> Iterator[tuple[Channel | None, Session | None]]:
         with database.atomic():
-            session = Session.get_or_none((Session.id == session_id) & Session.stop_time.is_null())
+            session = Session.one("id = ? AND stop_time IS NULL", session_id)
             channel = session.channel if session else None
             yield channel, session
             if channel:
@@ -315,8 +315,7 @@ class Lifecycle:
 
     def _keep(self, channel: Channel, session: Session | None) -> None:
         channel.due_at = clock.due_at(channel, session)
-        if channel.dirty_fields:
-            channel.save(only=channel.dirty_fields)
+        channel.keep()
 
 
 _in_use = partial(TokenInUseError, "This streamToken is taken; leave it out to have one made.")

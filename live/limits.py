@@ -1,11 +1,11 @@
 """What an account may use, and what it uses (contract, section 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 import audit
-from db import database, to_ms
+from db import database, run, to_ms
 from errors import InvalidError, LimitError, NotFoundError
 from models import Channel, Session, Status, User
 from wire import ACCOUNT_ID
@@ -31,7 +31,7 @@ class Limits:
     def check_create(self, account_id: str) -> None:
         """Raises LimitError. Inside the transaction that creates, so that simultaneous ones cannot pass together."""
         limits = self.of(account_id)
-        if reached(limits["max_channels"], channels_of(account_id)):
+        if reached(limits["max_channels"], channels_of, account_id):
             raise LimitError(
                 f"Account {account_id!r} has its {limits['max_channels']} channels; "
                 "stop one of them, or raise maxChannels of its user."
@@ -42,13 +42,12 @@ class Limits:
     def refusal(self, channel: Channel) -> str | None:
         """Why the account of this channel may not have one more publisher; inside the transaction that lets it in."""
         limits = self.of(channel.account_id)
-        if reached(limits["max_live"], live_of(channel.account_id)):
+        if reached(limits["max_live"], live_of, channel.account_id):
             return "limit_live"
         if storage_is_used_up(limits, channel.account_id):
             return "limit_storage"
-        if reached(self.max_ms(channel), channel.sent_ms):
-            return "limit_duration"
-        return None
+        most = self.max_ms(channel)
+        return "limit_duration" if most is not None and channel.sent_ms >= most else None
 
     def max_ms(self, channel: Channel) -> int | None:
         """The most that the channel's duration may become, in milliseconds."""
@@ -85,7 +84,7 @@ class Limits:
             user.name, user.limits = fields.get("name", user.name), user.limits | fields.get("limits", {})
             if (user.name, user.limits) != before:
                 user.updated_at = now
-                user.save()
+                user.keep()
                 audit.record("update", "user", account_id, account_id, now)
         return user
 
@@ -117,13 +116,20 @@ def usage(account_id: str) -> dict[str, int]:
 
 
 def channels_of(account_id: str) -> int:
-    open_ones = Channel.status.in_([status for status in Status if status != Status.ENDED])
-    return Channel.select().where((Channel.account_id == account_id) & open_ones).count()
+    not_ended = [status.value for status in Status if status != Status.ENDED]
+    [(count,)] = run(
+        "SELECT COUNT(*) FROM channel WHERE account_id = ? AND status IN (?)", account_id, not_ended
+    )
+    return count
 
 
 def live_of(account_id: str) -> int:
-    running = Session.select().join(Channel).where(Session.stop_time.is_null())
-    return running.where(Channel.account_id == account_id).count()
+    [(count,)] = run(
+        "SELECT COUNT(*) FROM session JOIN channel ON channel.pk = session.channel_id "
+        "WHERE session.stop_time IS NULL AND channel.account_id = ?",
+        account_id,
+    )
+    return count
 
 
 def stored_bytes(account_id: str) -> int:
@@ -143,8 +149,8 @@ def measure(session: Session, now: datetime) -> bool:
     return session.bitrate is not None
 
 
-def reached(limit: int | None, used: int) -> bool:
-    return limit is not None and used >= limit
+def reached(limit: int | None, count: Callable[[str], int], account_id: str) -> bool:
+    return limit is not None and count(account_id) >= limit
 
 
 def beyond(limit: int | None, value: int | None) -> bool:
@@ -153,4 +159,4 @@ def beyond(limit: int | None, value: int | None) -> bool:
 
 def storage_is_used_up(limits: Values, account_id: str) -> bool:
     limit = limits["max_storage"]
-    return limit is not None and stored_bytes(account_id) >= limit * MB
+    return reached(None if limit is None else limit * MB, stored_bytes, account_id)

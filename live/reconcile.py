@@ -82,9 +82,7 @@ def _note_bytes(session: Session, publisher: Publisher, now: datetime) -> None:
 
 
 def _keep(session: Session) -> None:
-    if session.dirty_fields:
-        session.save(only=session.dirty_fields)
+    session.keep()
     channel = session.channel
     channel.due_at = clock.due_at(channel, session)  # silence is no time on air
-    if channel.dirty_fields:
-        channel.save(only=channel.dirty_fields)
+    channel.keep()

@@ -8,7 +8,6 @@ from live.links import Links
 from models import Channel, Session
 from schemas import ChannelOut
 
-STORED = tuple(name for name in ChannelOut().fields if name in Channel._meta.fields)
 CHANNEL_OUT = ChannelOut()
 
 
@@ -17,9 +16,8 @@ def channel_object(channel: Channel, session: Session | None, links: Links, now:
 
     Catch-up, recordings, pictures and health are not made yet, so theirs are null and empty.
     """
-    stored = {name: getattr(channel, name) for name in STORED}
-    return CHANNEL_OUT.dump(
-        stored
+    return CHANNEL_OUT.show(
+        channel.__data__
         | {
             "health": None,
             "health_reasons": [],

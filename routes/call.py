@@ -38,8 +38,11 @@ def call(
         @wraps(view)
         def run(**path: str) -> Response:
             read = query if request.method in ("GET", "HEAD", "DELETE") else body
-            asked = read(schema)
-            return view(**path) if takes is NoQuery else view(**path, asked=asked)
+            if takes is not NoQuery:
+                return view(**path, asked=read(schema))
+            if request.query_string or read is body:
+                read(schema)
+            return view(**path)
 
         run.call = Call(takes, gives, fails)
         return run

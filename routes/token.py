@@ -39,7 +39,7 @@ def read_list(asked: Asked) -> Response:
 @call(gives={200: TokenOut})
 def read(token_id: str) -> Response:
     """Read one API token, without its secret."""
-    token = Token.get_or_none(Token.id == token_id)
+    token = Token.named(token_id)
     if token is None:
         raise NotFoundError.of("token", token_id)
     return ok(TokenOut().dump(token))
