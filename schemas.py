@@ -164,6 +164,18 @@ class SessionOut(Wire):
     end_reason = fields.String()
 
 
+class ReceivedOut(Wire):
+    """What is coming in now; `bitrate` in kbit/s, over the last ten seconds."""
+
+    session_id = fields.String()
+    encoder = fields.String()
+    start_time = Instant()
+    video = fields.Raw()
+    audio = fields.Raw()
+    bitrate = fields.Integer()
+    bytes_in = fields.Integer()
+
+
 class TimelineOut(Wire):
     event = fields.String(attribute="kind")
     time = Instant()

@@ -30,6 +30,7 @@ from schemas import (
     ChannelUpdate,
     CreatedOut,
     Page,
+    ReceivedOut,
     SessionOut,
     StopQuery,
     StreamOut,
@@ -131,6 +132,14 @@ def read_timeline(channel_id: str, asked: Asked) -> Response:
     """List what happened to a channel, newest first."""
     page = listing.timeline(own_channel(channel_id), asked)
     return ok_list(TimelineOut(many=True).dump(page.rows), page.total, asked["page"])
+
+
+@bp.get("/<channel_id>/metadata")
+@call(gives={200: ReceivedOut})
+def read_metadata(channel_id: str) -> Response:
+    """Read what is being received now: the media of the running session, null where nobody publishes."""
+    session = Session.open_of(own_channel(channel_id))
+    return ok(ReceivedOut().show(session.__data__ | {"session_id": session.id} if session else {}))
 
 
 def show_new(channel: Channel) -> Response:
