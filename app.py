@@ -23,7 +23,7 @@ from live.lifecycle import Lifecycle
 from live.links import Links
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, make_folders, share_socket
-from routes import hooks, live, pages, service, webhook
+from routes import docs, hooks, live, pages, service, webhook
 from routes.context import Box
 from wake import Bell
 
@@ -42,6 +42,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(live.bp, url_prefix="/livestream/live", name="published")
     app.register_blueprint(webhook.bp, url_prefix="/v1/webhook")
     app.register_blueprint(pages.bp)
+    app.register_blueprint(docs.bp)
     return app
 
 

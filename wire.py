@@ -63,6 +63,11 @@ def dump_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def pretty_json(value: Any) -> str:
+    """The same for people: indented, with a line end."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+
+
 def read_json(text: str) -> Any:
     """Strict JSON: no key twice, no NaN, no number beyond a double, nesting up to 64. Raises ValueError."""
     try:
@@ -104,7 +109,7 @@ class Text(fields.String):
     """Text without control characters and lone surrogates, its length counted in code points."""
 
     def __init__(
-        self, low: int = 0, high: int = 255, *, trim: bool = False, lines: bool = False, **kw: Any
+        self, low: int = 0, high: int | None = 255, *, trim: bool = False, lines: bool = False, **kw: Any
     ) -> None:
         self.trim, self.allowed = trim, "\n\r\t" if lines else ""
         super().__init__(**{"validate": validate.Length(low, high)} | kw)
@@ -119,6 +124,11 @@ class Text(fields.String):
         return text.strip() if self.trim else text
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 60.0 is the integer 60."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Number(fields.Integer):
     """An integer within bounds; "60", 60.5 and true are not integers."""
 
@@ -128,7 +138,7 @@ class Number(fields.Integer):
     def _validated(self, value: Any) -> int | None:
         if isinstance(value, str):
             raise self.make_error("invalid", input=value)
-        return super()._validated(value)
+        return super()._validated(_whole(value))
 
 
 class Switch(fields.Boolean):
@@ -150,13 +160,16 @@ class CommaList(fields.Field):
 
     def __init__(self, most: int, longest: int, options: tuple[str, ...] = (), **kw: Any) -> None:
         self.most, self.item = most, Choice(options) if options else Text(1, longest)
+        self.untrimmed = Text(high=None)
         super().__init__(**kw)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
             raise ValidationError("Must be a comma separated string or an array of strings.")
-        kept = dict.fromkeys(part.strip() for part in parts if part.strip())
+        # Before trimming, which would take some control characters away unseen.
+        trimmed = [self.untrimmed.deserialize(part).strip() for part in parts]
+        kept = dict.fromkeys(part for part in trimmed if part)
         if len(kept) > self.most:
             raise ValidationError(f"At most {self.most} are taken.")
         return [self.item.deserialize(part) for part in kept]
@@ -170,9 +183,8 @@ class AccountId(Text):
         super().__init__(validate=shape, **kw)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value.bit_length() > 128:
-                raise ValidationError("Must be 1..64 of A-Z a-z 0-9 . _ : -")
+        value = _whole(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**64:
             value = str(value)
         return super()._deserialize(value, attr, data, **kwargs)
 

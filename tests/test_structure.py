@@ -24,6 +24,7 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "errors": {"wire"},
+    "openapi": {"wire", "schemas", "errors", "release"},
     "models": {"db"},
     "auth": {"config", "db", "errors", "models"},
     "live": {"models", "schemas", "wire", "errors", "db"},
@@ -31,7 +32,7 @@ ARROWS = {
     "media": {"config"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
-        *("models", "db", "config", "release", "media"),
+        *("models", "db", "config", "release", "media", "openapi"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {
