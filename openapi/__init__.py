@@ -10,6 +10,7 @@ from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from marshmallow import fields
 
 from errors import ApiError
 from openapi.examples import EXAMPLES, FAILURES, MOMENT
@@ -103,6 +104,12 @@ class _Converter(OpenAPIConverter):
     """apispec's, with our kinds of value. What goes out may grow, what goes in may not be more than is known."""
 
     outgoing = False
+
+    def field2property(self, field: fields.Field) -> Shape:
+        shape = super().field2property(field)
+        if "anyOf" in shape:  # says more than the one type that apispec sees
+            shape.pop("type", None)
+        return shape
 
     def schema2jsonschema(self, schema: Wire) -> Shape:
         shape = super().schema2jsonschema(schema)

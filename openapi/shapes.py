@@ -86,6 +86,9 @@ def _null(field: fields.Field) -> list[Shape]:
 def as_text(shape: Shape) -> Shape:
     """How a form or a query carries a value: of its readings those that are text, and never null."""
     shape = dict(shape)
+    if shape.get("type") == "boolean":
+        del shape["type"]
+        return shape | {"enum": [True, False, 1, 0]}
     if isinstance(shape.get("type"), list):
         shape["type"] = next(kind for kind in shape["type"] if kind != "null")
     if "anyOf" in shape:

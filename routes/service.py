@@ -8,7 +8,7 @@ from flask import Blueprint, Response, current_app
 
 from config import Config
 from db import database
-from errors import ok
+from errors import RETRY_AFTER_S, ok
 from release import RELEASE
 from routes.call import call
 from schemas import AboutOut, AliveOut, ReadyOut
@@ -38,7 +38,7 @@ def ready() -> Response:
     """Whether every part is well; 503 says which is not."""
     parts = {"database": database_state()} | worker_state(current_app.config["LIVESTREAM"])
     well = all(state in ("ok", "none") for state in parts.values())
-    return ok(parts, 200 if well else 503)
+    return ok(parts) if well else ok(parts, 503, {"Retry-After": str(RETRY_AFTER_S)})
 
 
 def database_state() -> str:

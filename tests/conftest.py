@@ -23,6 +23,12 @@ ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
+    )
+
+
 @pytest.fixture
 def now() -> datetime:
     return NOW
