@@ -28,7 +28,6 @@ def test_the_running_api_keeps_to_its_description(config, request, tmp_path):
             "--checks": "all",
             "--max-examples": wanted or EXAMPLES,
             "--seed": seed,
-            "--workers": 2,
             "--request-timeout": 20,
         }
         command = [Path(sys.executable).parent / "schemathesis"]
