@@ -46,7 +46,7 @@ class Wire(Schema):
 
 def _typed(field: fields.Field | None, text: str) -> Any:
     """The JSON value that a form's text stands for; other text is left for the field to refuse."""
-    if isinstance(field, fields.Integer) and re.fullmatch(r"-?[0-9]{1,18}", text):
+    if isinstance(field, fields.Integer) and re.fullmatch(r"-?[0-9]{1,19}", text):
         return int(text)
     if isinstance(field, fields.Boolean):
         return {"true": True, "1": True, "false": False, "0": False}.get(text, text)
