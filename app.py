@@ -14,16 +14,21 @@ from flask import Flask, Response, g, request
 from waitress import create_server
 from waitress.server import BaseWSGIServer
 
+import audit
+import commands
 import errors
+import metrics
 import worker
-from auth import ensure_root_token
+from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
 from db import SchemaError, UnsafeSqliteError, bind, database, migrate, utcnow
 from live.lifecycle import Lifecycle
+from live.limits import Limits
 from live.links import Links
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, make_folders, share_socket
-from routes import docs, hooks, live, pages, service, webhook
+from routes import audit as audit_log
+from routes import docs, event, hooks, live, pages, service, statistics, token, user, webhook
 from routes.context import Box
 from wake import Bell
 
@@ -41,8 +46,15 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(live.bp, url_prefix="/v1/live")
     app.register_blueprint(live.bp, url_prefix="/livestream/live", name="published")
     app.register_blueprint(webhook.bp, url_prefix="/v1/webhook")
+    app.register_blueprint(event.bp, url_prefix="/v1/event")
+    app.register_blueprint(user.bp, url_prefix="/v1/user")
+    app.register_blueprint(token.bp, url_prefix="/v1/token")
+    app.register_blueprint(audit_log.bp, url_prefix="/v1/audit")
+    app.register_blueprint(statistics.bp, url_prefix="/v1/statistics")
     app.register_blueprint(pages.bp)
     app.register_blueprint(docs.bp)
+    for group in commands.GROUPS:
+        app.cli.add_command(group)
     return app
 
 
@@ -60,7 +72,9 @@ def _base(config: Config) -> Flask:
     app.json.sort_keys = False
     app.url_map.merge_slashes = False
     links = Links(config.public_url, config.rtmp_url)
-    app.extensions["livestream"] = Box(Lifecycle(links, Bell(config.wake_socket).ring), links)
+    limits = Limits(config.user_limits)
+    app.extensions["livestream"] = Box(Lifecycle(links, limits, Bell(config.wake_socket).ring), links, limits)
+    app.extensions["failed_logins"] = FailedLogins()
     app.before_request(_begin)
     app.after_request(_finish)
     app.teardown_request(_close)
@@ -84,14 +98,18 @@ def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.get("request_id", "")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")
-    took_ms = (time.monotonic() - g.get("began", time.monotonic())) * 1000
+    took = time.monotonic() - g.get("began", time.monotonic())
+    metrics.count(
+        request.method, request.url_rule.rule if request.url_rule else "none", response.status_code, took
+    )
     # A hook's path holds the installation's secret.
     path = "/hooks/..." if request.path.startswith("/hooks") else request.path
-    log.info("%s %s %d %.0f ms", request.method, path, response.status_code, took_ms)
+    log.info("%s %s %d %.0f ms", request.method, path, response.status_code, took * 1000)
     return response
 
 
 def _close(error: BaseException | None) -> None:
+    audit.acting.set(None)  # this thread goes on with somebody else's request
     if g.pop("connected", False):
         database.close()
 

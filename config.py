@@ -47,6 +47,7 @@ class Config:
     webhook_allow_private: bool
     ffmpeg: str | None
     sqlite_any_version: bool
+    user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     token_id: str | None = None
     token_secret: str | None = field(default=None, repr=False)
 
@@ -119,6 +120,14 @@ def from_env(environ: Mapping[str, str]) -> Config:
         webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
+        user_limits={
+            "max_channels": env.limit("USER_MAX_CHANNELS"),
+            "max_live": env.limit("USER_MAX_LIVE"),
+            "max_duration": env.limit("USER_MAX_DURATION"),
+            "max_bitrate": env.limit("USER_MAX_BITRATE"),
+            "max_height": env.limit("USER_MAX_HEIGHT"),
+            "max_storage": env.limit("USER_MAX_STORAGE"),
+        },
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
     )
@@ -194,6 +203,15 @@ class _Reader:
         if not re.fullmatch(r"[0-9]{1,5}", value) or not 1 <= int(value) <= 65535:
             self.problems.append(f"{name} must be a port from 1 to 65535, not {value!r}.")
             return default
+        return int(value)
+
+    def limit(self, name: str) -> int | None:
+        value = self.text(name, "")
+        if not value:
+            return None
+        if not re.fullmatch(r"[0-9]{1,15}", value):
+            self.problems.append(f"{name} must be a whole number of 0 or more, not {value!r}.")
+            return None
         return int(value)
 
     def host(self, name: str, default: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,37 @@ class UnsafeSqliteError(Exception):
 
 class SchemaError(Exception):
     """The database file is not one that this release can use."""
+
+
+class Sqlite(peewee.SqliteDatabase):
+    """SQLite whose writers of one process take turns by a lock, which hands over at once.
+
+    Between processes SQLite's own lock decides, and whoever waits for it sleeps and looks again, ever longer: 24
+    threads that write at once took four times as long that way.
+    """
+
+    def __init__(self, path: str, **settings: Any) -> None:
+        super().__init__(path, **settings)
+        self.turn = threading.Lock()
+
+    def begin(self, lock_type: str | None = None) -> None:
+        if not self.turn.acquire(timeout=self._timeout):
+            raise peewee.OperationalError("database is locked by another thread")
+        try:
+            super().begin(lock_type)
+        except BaseException:
+            self.turn.release()
+            raise
+
+    def commit(self) -> None:
+        super().commit()
+        self.turn.release()
+
+    def rollback(self) -> None:
+        try:
+            super().rollback()
+        finally:
+            self.turn.release()
 
 
 class UtcField(peewee.BigIntegerField):
@@ -84,7 +116,7 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
 
 
-def bind(url: str, any_version: bool = False) -> peewee.SqliteDatabase:
+def bind(url: str, any_version: bool = False) -> Sqlite:
     """Point the models at a database file, made if it is missing and readable by its owner only."""
     version = peewee.sqlite3.sqlite_version_info
     if not wal_is_safe(version) and not any_version:
@@ -95,9 +127,7 @@ def bind(url: str, any_version: bool = False) -> peewee.SqliteDatabase:
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
-    sqlite = peewee.SqliteDatabase(
-        str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False
-    )
+    sqlite = Sqlite(str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False)
     database.initialize(sqlite)
     return sqlite
 
@@ -115,6 +145,19 @@ def migrate() -> list[str]:
         return runner.up()
 
 
+def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:
+    """A statement of the hot path, written out and read to its end: peewee takes several times as long to put
+    one of these together as SQLite takes to run it. A list fills its `?` with as many as it has."""
+    first, *rest = sql.split("?")
+    text, flat = first, []
+    for value, part in zip(values, rest, strict=True):
+        several = value if isinstance(value, list) else [value]
+        text += ", ".join([database.param] * len(several)) + part
+        flat += several
+    cursor = database.execute_sql(text, flat)
+    return cursor.fetchall() if cursor.description else []
+
+
 @contextmanager
 def connection() -> Iterator[None]:
     """A connection for a thread or command that has none; inside a request the request's own is used."""
@@ -123,3 +166,14 @@ def connection() -> Iterator[None]:
         return
     with database.connection_context():
         yield
+
+
+def only_if_free(write: peewee.Query) -> None:
+    """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
+    database.execute_sql("PRAGMA busy_timeout = 0")
+    try:
+        write.execute()
+    except peewee.OperationalError:
+        return
+    finally:
+        database.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")

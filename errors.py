@@ -42,6 +42,12 @@ class ForbiddenError(ApiError):
     status, ec = 403, 40300
 
 
+class LimitError(ApiError):
+    """A limit of the account's user is reached."""
+
+    status, ec = 403, 40301
+
+
 class NotFoundError(ApiError):
     status, ec = 404, 40400
 
@@ -68,6 +74,20 @@ class NotPossibleError(ApiError):
 
 class TokenInUseError(ApiError):
     status, ec = 422, 42202
+
+
+class KeyReusedError(ApiError):
+    """An Idempotency-Key that came before, with something else."""
+
+    status, ec = 422, 42203
+
+
+class TooManyFailuresError(ApiError):
+    status, ec = 429, 42900
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"Too many wrong credentials from this address; try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
 
 
 def ok(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -114,7 +134,10 @@ def _failure(status: int, ec: int, msg: str, errors: dict[str, list[str]] | None
 
 
 def from_api_error(error: ApiError) -> Response:
-    return _failure(error.status, error.ec, error.msg, error.errors)
+    reply = _failure(error.status, error.ec, error.msg, error.errors)
+    if isinstance(error, TooManyFailuresError):
+        reply.headers["Retry-After"] = str(error.retry_after_s)
+    return reply
 
 
 def from_validation(error: ValidationError) -> Response:

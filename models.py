@@ -37,6 +37,14 @@ class EndReason(StrEnum):
     LIMIT = "limit"
 
 
+class Role(StrEnum):
+    """What an API token may do (contract, section 1)."""
+
+    ADMIN = "admin"
+    APP = "app"
+    READ = "read"
+
+
 class EventName(StrEnum):
     """What a webhook can ask for and the feed shows (contract, section 3)."""
 
@@ -148,6 +156,10 @@ class Session(Row):
     silent_since = UtcField(null=True)  # set while the reconciler sees no bytes arrive
     silent_ms = BigIntegerField(default=0)  # the silences that are over: no time on air
     bytes_in = BigIntegerField(default=0)
+    bitrate = IntegerField(null=True)  # kbit/s over the last span that was measured
+    measured_at = UtcField(null=True)  # where the present span began, and with how many bytes
+    measured_bytes = BigIntegerField(null=True)
+    max_ms = BigIntegerField(null=True)  # the most that the channel's duration may become, as of its arrival
     video = JsonField(default=dict)
     audio = JsonField(default=dict)
     end_reason = CharField(null=True)
@@ -265,7 +277,54 @@ class Token(Row):
     name = TextField(default="")
     created_at = UtcField()
     expires_at = UtcField(null=True)
-    last_used_at = UtcField(null=True)
+    last_used_at = UtcField(null=True)  # within a minute
+
+
+class User(Row):
+    """What an account may use. An account without a row has the configuration's limits."""
+
+    pk = AutoField()
+    account_id = CharField(unique=True)
+    name = TextField(default="")
+    limits = JsonField()  # by name; null is no limit
+    created_at = UtcField()
+    updated_at = UtcField()
+
+    @classmethod
+    def named(cls, account_id: str) -> Self | None:
+        return cls.get_or_none(cls.account_id == account_id)
+
+
+class KeptAnswer(Row):
+    """The answer to a create that had an Idempotency-Key, for whoever sends it again."""
+
+    pk = AutoField()
+    token_id = CharField()
+    key = CharField()
+    fingerprint = CharField()  # of what was asked: the same key with something else is a mistake
+    location = CharField()
+    body = TextField()
+    created_at = UtcField(index=True)
+
+    class Meta:
+        table_name = "kept_answer"
+
+
+class AuditEntry(Row):
+    """Which API token did what, when and from where."""
+
+    pk = AutoField()
+    time = UtcField(index=True)
+    token_id = CharField()
+    account_id = CharField(null=True)  # whose thing it was
+    action = CharField()
+    kind = CharField()
+    target = CharField()
+    client_ip = CharField()
+    request_id = CharField()
+
+    class Meta:
+        table_name = "audit"
 
 
 # Uniqueness that a check in Python could only promise: the database holds it, whoever races.
@@ -298,6 +357,8 @@ Delivery.add_index(
     )
 )
 Delivery.add_index(Delivery.webhook_id, Delivery.pk, name="delivery_log")
+Event.add_index(Event.account_id, Event.id, name="event_of_account")
+KeptAnswer.add_index(KeptAnswer.token_id, KeptAnswer.key, unique=True, name="kept_answer_once")
 
 TABLES: list[type[Any]] = [
     Channel,
@@ -309,4 +370,7 @@ TABLES: list[type[Any]] = [
     Delivery,
     Attempt,
     Token,
+    User,
+    KeptAnswer,
+    AuditEntry,
 ]

@@ -59,7 +59,7 @@ class ChannelCreate(ChannelUpdate):
 
     name = Text(1, 255, trim=True, required=True)
     description = Text(0, 5000, lines=True, load_default="")
-    account_id = AccountId(load_default="1")
+    account_id = AccountId()
     tags = CommaList(20, 50, load_default=list)
     catchup = Switch(load_default=True)
     record = Switch(load_default=False)

@@ -18,6 +18,7 @@ NOW = "now"
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 METADATA_BYTES = 4096
 JSON_DEPTH = 64
+ACCOUNT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def camel(name: str) -> str:
@@ -50,7 +51,7 @@ def _typed(field: fields.Field | None, text: str) -> Any:
         return int(text)
     if isinstance(field, fields.Boolean):
         return {"true": True, "1": True, "false": False, "0": False}.get(text, text)
-    if isinstance(field, Metadata):
+    if isinstance(field, Metadata | fields.Nested):
         try:
             return read_json(text)
         except ValueError:
@@ -179,7 +180,7 @@ class AccountId(Text):
     """1..64 of [A-Za-z0-9._:-]; an integer is taken and kept as text."""
 
     def __init__(self, **kw: Any) -> None:
-        shape = validate.Regexp(r"[A-Za-z0-9._:-]{1,64}\Z", error="Must be 1..64 of A-Z a-z 0-9 . _ : -")
+        shape = validate.Regexp(rf"{ACCOUNT_ID.pattern}\Z", error="Must be 1..64 of A-Z a-z 0-9 . _ : -")
         super().__init__(validate=shape, **kw)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:

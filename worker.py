@@ -17,13 +17,16 @@ from datetime import datetime
 from typing import TextIO
 
 import peewee
+import psutil
 
 from config import Config, ConfigError, from_env
 from db import UnsafeSqliteError, bind, database, utcnow
 from delivery.dispatcher import Dispatcher
 from live.lifecycle import Lifecycle
+from live.limits import Limits
 from live.links import Links
 from live.reconcile import lost_all, reconcile
+from live.retention import forget
 from logs import set_up_logging
 from media import ffmpeg, storage
 from media.packager import Job, Packagers, Report
@@ -38,6 +41,8 @@ LOOK_EVERY_S = 2.0
 LOOK_AT_MOST_EVERY_S = 0.2
 SWEEP_EVERY_S = 5.0
 PULSE_EVERY_S = 1.0
+MEASURE_EVERY_S = 60.0
+FORGET_EVERY_S = 600.0
 # No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
 UNREACHABLE_S = 8.0
 NO_VIDEO = "There is sound but no video in the signal; send both."
@@ -64,6 +69,7 @@ class Worker:
         self.media_seen_at: float | None = None
         self.media_problem = ""
         self.look_wanted = True
+        self.stored_bytes: int | None = None
 
     def run(self) -> None:
         """Until `stopping`. A failure in one step is logged, and the step tried again: the others go on."""
@@ -111,6 +117,10 @@ class Worker:
             self._step("packagers", lambda: self._tend_packagers(now, mono))
             if rung or self._due("sweep", mono, SWEEP_EVERY_S):
                 self._step("sweep", self._sweep)
+        if self._due("measure", mono, MEASURE_EVERY_S):
+            self._measure()
+        if self._due("retention", mono, FORGET_EVERY_S):
+            self._step("retention", lambda: forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
             self._step("pulse", self._pulse)
         return 0.1 if self.packagers.starting or (self.media and self.look_wanted) else 0.5
@@ -173,10 +183,20 @@ class Worker:
         storage.remove_channels(self.config.media_dir, set(on_disk) - {channel.id for channel in kept})
         self.packagers.trim_logs()
 
+    def _measure(self) -> None:
+        """On the side: many files take a while to look at, and nothing waits for the sum."""
+
+        def look() -> None:
+            self.stored_bytes = storage.bytes_below(self.config.media_dir)
+
+        threading.Thread(target=look, name="measure", daemon=True).start()
+
     def _pulse(self) -> None:
         """A sign of life that web can read without asking anybody."""
         media = "none" if self.media is None else self.media_problem or "ok"
-        storage.write_private(self.config.pulse_file, json.dumps({"at": time.time(), "media": media}))
+        measured = {"cpu": psutil.cpu_percent() / 100, "stored": self.stored_bytes}
+        pulse = {"at": time.time(), "media": media} | measured
+        storage.write_private(self.config.pulse_file, json.dumps(pulse))
 
 
 def build(config: Config) -> Worker:
@@ -187,7 +207,7 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    lifecycle = Lifecycle(Links(config.public_url, config.rtmp_url), ring)
+    lifecycle = Lifecycle(Links(config.public_url, config.rtmp_url), Limits(config.user_limits), ring)
     packagers = Packagers(
         config.media_dir, config.packagers_dir, ffmpeg.program(config.ffmpeg), config.rtmp_port
     )

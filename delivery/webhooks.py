@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from peewee import JOIN, Cast, ModelSelect, fn
 
+import audit
 from config import Config
 from db import database, to_ms
 from delivery import queue, signature
@@ -31,20 +32,24 @@ def create(
     account_id = _account(fields.get("account_id", bound_to), bound_to)
     _check_address(fields["uri"], config)
     secret = signature.new_secret()
-    webhook = Webhook.create(
-        id=new_id("wh"),
-        uri=fields["uri"],
-        events=_named(fields["event"]),
-        account_id=account_id,
-        description=fields["description"],
-        active=fields["active"],
-        secret=SecretBox(config.keys_dir).encrypt(secret),
-        created_at=now,
-    )
+    with database.atomic():
+        webhook = Webhook.create(
+            id=new_id("wh"),
+            uri=fields["uri"],
+            events=_named(fields["event"]),
+            account_id=account_id,
+            description=fields["description"],
+            active=fields["active"],
+            secret=SecretBox(config.keys_dir).encrypt(secret),
+            created_at=now,
+        )
+        _record("create", webhook, now)
     return webhook, secret
 
 
-def update(webhook: Webhook, fields: dict[str, Any], bound_to: str | None, config: Config) -> Webhook:
+def update(
+    webhook: Webhook, fields: dict[str, Any], bound_to: str | None, config: Config, now: datetime
+) -> Webhook:
     """Change what was sent. Turned off, it gets nothing any more, not even what was under way to it."""
     change = {name: fields[name] for name in ("uri", "description", "active") if name in fields}
     if "event" in fields:
@@ -61,25 +66,28 @@ def update(webhook: Webhook, fields: dict[str, Any], bound_to: str | None, confi
     if change:
         with database.atomic():
             Webhook.update(change).where(Webhook.pk == webhook.pk).execute()
+            _record("update", webhook, now)
             if fields.get("active") is False:
                 queue.cancel(webhook.id)
     return _again(webhook)
 
 
-def take_off(webhook: Webhook, names: list[str]) -> Webhook | None:
+def take_off(webhook: Webhook, names: list[str], now: datetime) -> Webhook | None:
     """Stop telling it of these events. With the last one the webhook goes: None."""
     with database.atomic():
         webhook = _again(webhook)
         left = [name for name in webhook.events if name not in _named(names)]
         if not left:
-            remove(webhook)
+            remove(webhook, now)
             return None
         Webhook.update(events=left).where(Webhook.pk == webhook.pk).execute()
+        _record("update", webhook, now)
     return _again(webhook)
 
 
-def remove(webhook: Webhook) -> None:
+def remove(webhook: Webhook, now: datetime) -> None:
     with database.atomic():
+        _record("delete", webhook, now)
         queue.cancel(webhook.id)
         Webhook.delete().where(Webhook.pk == webhook.pk).execute()
 
@@ -87,11 +95,13 @@ def remove(webhook: Webhook) -> None:
 def rotate(webhook: Webhook, config: Config, now: datetime) -> str:
     """A new secret. The old one signs beside it for a day, so that no delivery in between is refused."""
     secret = signature.new_secret()
-    Webhook.update(
-        secret=SecretBox(config.keys_dir).encrypt(secret),
-        old_secret=Webhook.secret,
-        old_secret_until=now + OLD_SECRET_SIGNS_FOR,
-    ).where(Webhook.pk == webhook.pk).execute()
+    with database.atomic():
+        Webhook.update(
+            secret=SecretBox(config.keys_dir).encrypt(secret),
+            old_secret=Webhook.secret,
+            old_secret_until=now + OLD_SECRET_SIGNS_FOR,
+        ).where(Webhook.pk == webhook.pk).execute()
+        _record("rotate_secret", webhook, now)
     return secret
 
 
@@ -192,6 +202,10 @@ def _deliveries_of(webhook: Webhook) -> ModelSelect:
 
 def _again(webhook: Webhook) -> Webhook:
     return named(webhook.id, None)
+
+
+def _record(action: str, webhook: Webhook, now: datetime) -> None:
+    audit.record(action, "webhook", webhook.id, webhook.account_id, now)
 
 
 def _account(asked: str | None, bound_to: str | None) -> str | None:

@@ -6,60 +6,34 @@ when that is done. States and transitions: contract section 2.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from peewee import IntegrityError
 
+import audit
 from db import database
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock
+from live.arrival import Arrival, RefusedError, given_up
 from live.events import emit, note, note_refused
+from live.limits import Limits
 from live.links import Links
 from live.snapshot import session_ms
 from live.text import folded
 from models import Channel, ChannelTag, EndReason, EventName, Session, Status, new_id, new_stream_token
 from wire import camel, iso
 
-# A publisher that has been silent for this long no longer keeps the next one out: an encoder that lost its
-# network comes back long before the media server notices that the old connection is dead.
-SILENT_ENOUGH = timedelta(seconds=10)
 KEPT_AFTER_THE_END = {"name", "description", "tags", "metadata"}
-
-
-class RefusedError(Exception):
-    """This publisher may not publish. The reason is for the timeline and the log, never for the encoder."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A publisher at the door, as the media server describes it."""
-
-    connection: str
-    client_ip: str
-    encoder: str
-
-    @property
-    def instance(self) -> str:
-        return instance_of(self.connection)
-
-
-def instance_of(connection: str) -> str:
-    """The media server process that a connection belongs to: all but the connection's number in it."""
-    return connection.rpartition("/")[0]
 
 
 class Lifecycle:
     """The verbs. `ring` wakes the worker after a commit; it must not raise and must not wait."""
 
-    def __init__(self, links: Links, ring: Callable[[], None]) -> None:
+    def __init__(self, links: Links, limits: Limits, ring: Callable[[], None]) -> None:
         self.links = links
+        self.limits = limits
         self.ring = ring
 
     # What an App Server does.
@@ -72,6 +46,7 @@ class Lifecycle:
         try:
             with database.atomic():
                 self._check_token_free(token, fields["account_id"])
+                self.limits.check_create(fields["account_id"])
                 channel = Channel.create(
                     **fields
                     | {"stream_token": token, "id": new_id("ch"), "name_folded": folded(fields["name"])}
@@ -82,10 +57,11 @@ class Lifecycle:
                 note(channel, "created", now)
                 if channel.start_at:
                     note(channel, "scheduled", now, startAt=iso(channel.start_at))
+                audit.record("create", "channel", channel.id, channel.account_id, now)
                 self._keep(channel, None)
+                database.after_commit(self.ring)
         except IntegrityError as error:  # two creates with the same token, on a database that lets both look
             raise _in_use() from error
-        self.ring()
         return channel
 
     def update(self, channel_id: str, fields: dict[str, Any], now: datetime) -> Channel:
@@ -107,6 +83,7 @@ class Lifecycle:
             if "tags" in changed:
                 self._write_tags(channel)
             note(channel, "updated", now, fields=[camel(name) for name in changed])
+            audit.record("update", "channel", channel.id, channel.account_id, now)
             if "start_at" in changed:
                 self._reschedule(channel, now)
             self._run_timers(channel, session, now)
@@ -120,6 +97,7 @@ class Lifecycle:
             channel.stream_token = new_stream_token()
             channel.updated_at = now
             note(channel, "token_reset", now, disconnect=disconnect)
+            audit.record("reset_token", "channel", channel.id, channel.account_id, now)
             if disconnect and session:
                 self._close(channel, session, session.silent_since or now, "token_reset", now)
                 self._run_timers(channel, None, now)
@@ -130,6 +108,7 @@ class Lifecycle:
         with self._changing(channel_id) as (channel, session):
             if not channel.over:
                 self._end(channel, session, EndReason.STOPPED, now)
+                audit.record("stop", "channel", channel.id, channel.account_id, now)
         return channel
 
     def delete(self, channel_id: str, now: datetime) -> None:
@@ -138,6 +117,7 @@ class Lifecycle:
             if not channel.over:
                 self._end(channel, session, EndReason.STOPPED, now)
             channel.delete_instance()
+            audit.record("delete", "channel", channel.id, channel.account_id, now)
 
     # What a media server tells.
 
@@ -223,9 +203,9 @@ class Lifecycle:
             return "ended"
         if clock.too_early(channel, now):
             return "too_early"
-        if session and not _given_up(session, arrival, now):
+        if session and not given_up(session, arrival, now):
             return "busy"
-        return None
+        return None if session else self.limits.refusal(channel)
 
     def _let_in(self, channel: Channel, old: Session | None, arrival: Arrival, now: datetime) -> Session:
         if old:  # its media server is gone, or it has been silent for long enough
@@ -238,6 +218,7 @@ class Lifecycle:
             encoder=arrival.encoder,
             start_time=now,
             last_byte_at=now,
+            max_ms=self.limits.max_ms(channel),
         )
         channel.status = Status.INIT
         kind = "reconnected" if channel.published_at else "published"
@@ -274,12 +255,25 @@ class Lifecycle:
 
     def _run_timers(self, channel: Channel, session: Session | None, now: datetime) -> None:
         """Whatever is due, in order: a channel looked at late goes through every state it missed."""
-        while (due := clock.due_at(channel, session is not None)) and due <= now:
-            if channel.status == Status.COMING:
+        while (due := clock.due_at(channel, session)) and due <= now:
+            if session:
+                if not self._raised(channel, session):
+                    self._end(channel, session, EndReason.LIMIT, now)
+                    session = None
+            elif channel.status == Status.COMING:
                 channel.status = Status.INIT
             else:
                 reason = EndReason.STOP_TIMEOUT if channel.published_at else EndReason.EXPIRED
                 self._end(channel, session, reason, now)
+
+    def _raised(self, channel: Channel, session: Session) -> bool:
+        """Whether the account may have more by now than when this session began; if so the session may too."""
+        most = self.limits.max_ms(channel)
+        if most is not None and most <= session.max_ms:
+            return False
+        session.max_ms = most
+        session.save(only=[Session.max_ms])
+        return True
 
     def _reschedule(self, channel: Channel, now: datetime) -> None:
         if channel.published_at is None:
@@ -320,16 +314,9 @@ class Lifecycle:
         self.ring()
 
     def _keep(self, channel: Channel, session: Session | None) -> None:
-        channel.due_at = clock.due_at(channel, session is not None)
+        channel.due_at = clock.due_at(channel, session)
         if channel.dirty_fields:
             channel.save(only=channel.dirty_fields)
-
-
-def _given_up(session: Session, arrival: Arrival, now: datetime) -> bool:
-    """The session's publisher cannot be alive: its media server is gone, or it fell silent a while ago."""
-    if instance_of(session.connection) != arrival.instance:
-        return True
-    return session.silent_since is not None and now - session.silent_since >= SILENT_ENOUGH
 
 
 _in_use = partial(TokenInUseError, "This streamToken is taken; leave it out to have one made.")

@@ -1,13 +1,13 @@
-"""Lists of channels, sessions and timeline entries: filters and pages (contract, section 2)."""
+"""Lists: filters and pages (contract, sections 2, 3 and 6)."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from peewee import ModelSelect
+from peewee import Field, ModelSelect
 
 from errors import InvalidError
 from live.text import folded
-from models import Channel, ChannelTag, Session, TimelineEntry
+from models import AuditEntry, Channel, ChannelTag, Event, Session, TimelineEntry
 from wire import NOW
 
 
@@ -16,12 +16,10 @@ class Page(NamedTuple):
     total: int
 
 
-def channels(asked: dict[str, Any], account_id: str | None, now: datetime) -> Page:
-    """The channels that match ChannelQuery's fields, of one account where the token is bound to it."""
+def channels(asked: dict[str, Any], now: datetime) -> Page:
+    """The channels that match ChannelQuery's fields."""
     found = Channel.select()
-    if account_id:
-        found = found.where(Channel.account_id == account_id)
-    if "account_id" in asked:
+    if asked.get("account_id"):
         found = found.where(Channel.account_id == asked["account_id"])
     if asked.get("status"):
         found = found.where(Channel.status.in_(asked["status"]))
@@ -30,26 +28,20 @@ def channels(asked: dict[str, Any], account_id: str | None, now: datetime) -> Pa
     if asked.get("tags"):
         tagged = ChannelTag.select(ChannelTag.channel).where(ChannelTag.tag.in_(asked["tags"]))
         found = found.where(Channel.pk.in_(tagged))
-    start, end = (_moment(asked.get(name), now) for name in ("from_", "to"))
-    if start and end and start > end:
-        raise InvalidError.field("from", "Must not be after `to`.")
-    if start:
-        found = found.where(Channel.listed_at >= start)
-    if end:
-        found = found.where(Channel.listed_at < end)
+    found = within(found, Channel.listed_at, asked, now)
     order = (Channel.listed_at, Channel.pk)
     if asked["order"] == "desc":
         order = tuple(column.desc() for column in order)
-    return _page(found.order_by(*order), asked)
+    return paged(found.order_by(*order), asked)
 
 
 def sessions(channel: Channel, asked: dict[str, Any]) -> Page:
-    return _page(Session.select().where(Session.channel == channel).order_by(Session.pk.desc()), asked)
+    return paged(Session.select().where(Session.channel == channel).order_by(Session.pk.desc()), asked)
 
 
 def timeline(channel: Channel, asked: dict[str, Any]) -> Page:
     found = TimelineEntry.select().where(TimelineEntry.channel == channel)
-    return _page(found.order_by(TimelineEntry.pk.desc()), asked)
+    return paged(found.order_by(TimelineEntry.pk.desc()), asked)
 
 
 def open_sessions(channels: list[Channel]) -> dict[int, Session]:
@@ -60,10 +52,39 @@ def open_sessions(channels: list[Channel]) -> dict[int, Session]:
     return {session.channel_id: session for session in found}
 
 
-def _page(found: ModelSelect, asked: dict[str, Any]) -> Page:
+def feed(asked: dict[str, Any], account_id: str | None) -> Page:
+    """The events after `asked["after"]`, in the order in which they were written."""
+    found = Event.select().where(Event.id > asked["after"])
+    if account_id:
+        found = found.where(Event.account_id == account_id)
+    if asked.get("channel_id"):
+        found = found.where(Event.channel_id == asked["channel_id"])
+    if asked.get("event") and "all" not in asked["event"]:
+        found = found.where(Event.name.in_(asked["event"]))
+    return Page(list(found.order_by(Event.id).limit(asked["length"])), found.count())
+
+
+def audit(asked: dict[str, Any], now: datetime) -> Page:
+    """What AuditQuery's fields ask for, newest first."""
+    found = AuditEntry.select()
+    for name in ("token_id", "account_id", "action", "kind", "target"):
+        if asked.get(name):
+            found = found.where(getattr(AuditEntry, name) == asked[name])
+    return paged(within(found, AuditEntry.time, asked, now).order_by(AuditEntry.pk.desc()), asked)
+
+
+def within(found: ModelSelect, time: Field, asked: dict[str, Any], now: datetime) -> ModelSelect:
+    """Limit to `from` (inclusive) and `to` (exclusive)."""
+    start, end = (now if asked.get(name) == NOW else asked.get(name) for name in ("from_", "to"))
+    if start and end and start > end:
+        raise InvalidError.field("from", "Must not be after `to`.")
+    if start:
+        found = found.where(time >= start)
+    if end:
+        found = found.where(time < end)
+    return found
+
+
+def paged(found: ModelSelect, asked: dict[str, Any]) -> Page:
     rows = list(found.limit(asked["length"]).offset(asked["page"] * asked["length"]))
     return Page(rows, found.count())
-
-
-def _moment(value: datetime | str | None, now: datetime) -> datetime | None:
-    return now if value == NOW else value

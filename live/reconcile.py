@@ -6,7 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from db import database, to_ms
-from live.lifecycle import Lifecycle, instance_of
+from live import clock
+from live.arrival import instance_of
+from live.lifecycle import Lifecycle
+from live.limits import measure
 from models import Session
 
 log = logging.getLogger(__name__)
@@ -46,9 +49,16 @@ def reconcile(
             session.connection, "lost", looked_at, session.silent_since or session.last_byte_at
         )
     with database.atomic():
-        for connection, publisher in seen.items():
-            if session := sessions.get(connection):
-                _note_bytes(session, publisher, looked_at)
+        heard = [session for session in Session.all_open() if session.connection in seen]
+        for session in heard:
+            _note_bytes(session, seen[session.connection], looked_at)
+        measured = [session for session in heard if measure(session, looked_at)]
+        for session in heard:
+            _keep(session)
+    for session in measured:
+        if limit := lifecycle.limits.exceeded(session, session.channel.account_id):
+            log.warning("the publisher of %s goes: %s", session.id, limit)
+            lifecycle.unpublish(session.connection, limit, looked_at)
     return [publisher.client_id for publisher in seen.values() if publisher.connection not in sessions]
 
 
@@ -69,5 +79,12 @@ def _note_bytes(session: Session, publisher: Publisher, now: datetime) -> None:
         session.silent_since = session.last_byte_at
     if publisher.video or publisher.audio:
         session.video, session.audio = publisher.video, publisher.audio
+
+
+def _keep(session: Session) -> None:
     if session.dirty_fields:
         session.save(only=session.dirty_fields)
+    channel = session.channel
+    channel.due_at = clock.due_at(channel, session)  # silence is no time on air
+    if channel.dirty_fields:
+        channel.save(only=channel.dirty_fields)

@@ -74,3 +74,13 @@ def channels_on_disk(media_dir: Path) -> list[str]:
 def remove_channels(media_dir: Path, channel_ids: Iterable[str]) -> None:
     for channel_id in channel_ids:
         shutil.rmtree(media_dir / channel_id, ignore_errors=True)
+
+
+def bytes_below(folder: Path) -> int:
+    """What the files below take, as they are now: files that go meanwhile count or not."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total

@@ -58,6 +58,7 @@ class Operation:
     takes: type[Wire]
     gives: Mapping[int, Any]
     fails: tuple[type[ApiError], ...]
+    admin_only: bool = False
 
     @property
     def path(self) -> str:
@@ -88,10 +89,20 @@ class Operation:
             codes |= {40400}
         if not self.is_public:
             codes |= {40100, 42900}
-            # A token with the role `read` only reads; one of an account may not ask about another.
-            if self.method != "GET" or any(field.data_key == "accountId" for field in asked):
-                codes |= {40300}
+            codes |= {40300} if self._may_be_forbidden else set()
         return sorted(codes)
+
+    @property
+    def _may_be_forbidden(self) -> bool:
+        """By role: `read` neither writes nor sees stream tokens; by account, which a token may be bound to."""
+        filters = (field.data_key for field in self.takes().load_fields.values())
+        shown = [given for given in self.gives.values() if isinstance(given, type)]
+        return (
+            self.admin_only
+            or self.method != "GET"
+            or "accountId" in filters
+            or any("stream_token" in each().fields for each in shown)
+        )
 
 
 def describe(operations: Iterable[Operation]) -> Shape:

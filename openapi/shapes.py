@@ -23,7 +23,8 @@ def shape_of(field: fields.Field) -> Shape:
 @shape_of.register
 def _(field: Text) -> Shape:
     control = CONTROL_BUT_LINES if field.allowed else CONTROL
-    one = rf"[^{SPACES}{CONTROL}]" if field.trim else ""
+    # Trimmed text that may not be empty has a character that stays.
+    one = rf"[^{SPACES}{CONTROL}]" if field.trim and _least(field) else ""
     return {"type": "string", "pattern": rf"^[^{control}]*{one}" + (rf"[^{control}]*$" if one else "$")}
 
 
@@ -71,12 +72,17 @@ def _(field: CommaList) -> Shape:
     options = field.item.validate.choices
     one = f"({'|'.join(options)})"
     listed = f"{one} *(,[ ,]*{one} *)*[ ,]*"
-    at_least_one = any(isinstance(each, validate.Length) and each.min for each in field.validators)
+    at_least_one = _least(field)
     text = {"type": "string", "pattern": f"^[ ,]*{listed}$" if at_least_one else f"^[ ,]*({listed})?$"}
     array = {"type": "array", "items": {"type": "string", "pattern": f"^ *{one}? *$"}}
     if at_least_one:
         array["contains"] = {"enum": list(options)}
     return {"anyOf": [text, array], "description": f"Any of {', '.join(options)}."}
+
+
+def _least(field: fields.Field) -> int:
+    """The least length that its validators let pass."""
+    return max((each.min or 0 for each in field.validators if isinstance(each, validate.Length)), default=0)
 
 
 def _null(field: fields.Field) -> list[Shape]:

@@ -7,6 +7,7 @@ from werkzeug.local import LocalProxy
 
 from errors import NotFoundError
 from live.lifecycle import Lifecycle
+from live.limits import Limits
 from live.links import Links
 from models import Channel
 
@@ -15,6 +16,7 @@ from models import Channel
 class Box:
     lifecycle: Lifecycle
     links: Links
+    limits: Limits
 
 
 box: Box = LocalProxy(lambda: current_app.extensions["livestream"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import flask_swagger_ui
 from flask import Blueprint, Flask, Response, current_app, render_template, request, send_from_directory
 
+from auth import require_admin
 from openapi import Operation, describe
 from wire import camel, dump_json, pretty_json
 
@@ -67,6 +68,7 @@ def operations(app: Flask) -> Iterator[Operation]:
         methods = sorted(rule.methods - {"HEAD", "OPTIONS"})
         area = rule.endpoint.partition(".")[0]
         subject = inspect.getdoc(inspect.getmodule(view)).partition("\n")[0]
+        admin_only = require_admin in app.before_request_funcs.get(area, ())
         name = camel(rule.endpoint.replace(".", "_"))
         for method in methods:
             own_name = name if len(methods) == 1 else f"{name}By{method.capitalize()}"
@@ -80,4 +82,5 @@ def operations(app: Flask) -> Iterator[Operation]:
                 call.takes,
                 call.gives,
                 call.fails,
+                admin_only,
             )

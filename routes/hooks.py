@@ -6,7 +6,7 @@ import logging
 from flask import Blueprint, Response, abort, current_app, request
 
 from db import utcnow
-from live.lifecycle import Arrival, RefusedError
+from live.arrival import Arrival, RefusedError
 from media.servers import BadHookError, Dialect, Hook, nginx_rtmp
 from routes.context import box
 

@@ -4,14 +4,25 @@ from typing import Any
 
 from flask import Blueprint, Response, g, request
 
-from auth import require_token
+import audit
+from auth import account_filter, may_see_stream_tokens, own_account, require_token
 from db import utcnow
-from errors import NotPossibleError, TokenInUseError, created, nothing, ok, ok_list
+from errors import (
+    KeyReusedError,
+    LimitError,
+    NotPossibleError,
+    TokenInUseError,
+    created,
+    nothing,
+    ok,
+    ok_list,
+)
 from live import listing
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
 from routes.call import call
 from routes.context import box, own_channel
+from routes.once import once
 from schemas import (
     ChannelCreate,
     ChannelOut,
@@ -30,15 +41,20 @@ bp = Blueprint("live", __name__)
 bp.before_request(require_token)
 
 Asked = dict[str, Any]
+MAKES_ITS_OWN = "makes channels of that one only"
 
 
 @bp.post("")
-@call(ChannelCreate, gives={201: CreatedOut}, fails=(TokenInUseError,))
+@call(ChannelCreate, gives={201: CreatedOut}, fails=(LimitError, TokenInUseError, KeyReusedError))
 def create(asked: Asked) -> Response:
-    """Create a channel: the answer has the two fields for the encoder."""
-    channel = box.lifecycle.create(asked, utcnow())
-    fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
-    return created(CreatedOut().dump(fields), f"{request.path}/{channel.id}")
+    """Create a channel: the answer has the two fields for the encoder.
+
+    `accountId` is "1" where it is left out, or the account that the token is bound to. Sent again with the same
+    `Idempotency-Key` within 24 hours it answers the same and creates nothing.
+    """
+    now = utcnow()
+    asked["account_id"] = own_account(asked.get("account_id", g.token.account_id or "1"), MAKES_ITS_OWN)
+    return once(asked, lambda: show_new(box.lifecycle.create(asked, now)), now)
 
 
 @bp.get("")
@@ -46,7 +62,7 @@ def create(asked: Asked) -> Response:
 def read_list(asked: Asked) -> Response:
     """List channels, those that started last first."""
     now = utcnow()
-    page = listing.channels(asked, g.token.account_id, now)
+    page = listing.channels(asked | {"account_id": account_filter(asked.get("account_id"))}, now)
     sessions = listing.open_sessions(page.rows)
     shown = [channel_object(each, sessions.get(each.pk), box.links, now) for each in page.rows]
     return ok_list(shown, page.total, asked["page"])
@@ -63,7 +79,10 @@ def read(channel_id: str) -> Response:
 @call(gives={200: StreamOut})
 def read_stream(channel_id: str) -> Response:
     """Read the two fields for the encoder."""
-    return ok(StreamOut().dump(stream(own_channel(channel_id))))
+    may_see_stream_tokens()
+    channel = own_channel(channel_id)
+    audit.record("read_stream_token", "channel", channel.id, channel.account_id, utcnow())
+    return ok(StreamOut().dump(stream(channel)))
 
 
 @bp.route("/<channel_id>", methods=["PUT", "PATCH"])
@@ -112,6 +131,11 @@ def read_timeline(channel_id: str, asked: Asked) -> Response:
     """List what happened to a channel, newest first."""
     page = listing.timeline(own_channel(channel_id), asked)
     return ok_list(TimelineOut(many=True).dump(page.rows), page.total, asked["page"])
+
+
+def show_new(channel: Channel) -> Response:
+    fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
+    return created(CreatedOut().dump(fields), f"{request.path}/{channel.id}")
 
 
 def show(channel: Channel) -> dict[str, Any]:

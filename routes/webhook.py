@@ -61,7 +61,7 @@ def read(webhook_id: str) -> Response:
 @call(WebhookUpdate, gives={200: WebhookOut})
 def update(webhook_id: str, asked: Asked) -> Response:
     """Change the fields that are sent; `event` replaces the whole set."""
-    return ok(show(webhooks.update(own(webhook_id), asked, g.token.account_id, config)))
+    return ok(show(webhooks.update(own(webhook_id), asked, g.token.account_id, config, utcnow())))
 
 
 @bp.delete("/<webhook_id>")
@@ -70,9 +70,9 @@ def delete(webhook_id: str, asked: Asked) -> Response:
     """Remove a webhook, or only some of its events; with the last one it goes."""
     webhook = own(webhook_id)
     if "event" not in asked:
-        webhooks.remove(webhook)
+        webhooks.remove(webhook, utcnow())
         return nothing()
-    left = webhooks.take_off(webhook, asked["event"])
+    left = webhooks.take_off(webhook, asked["event"], utcnow())
     return ok(show(left)) if left else nothing()
 
 

@@ -1,7 +1,7 @@
 """Fixtures that every test may use. Real parts: a database file, the real app, the real hook app."""
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,21 +23,16 @@ ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
-    )
-
-
 @pytest.fixture
 def now() -> datetime:
     return NOW
 
 
-def installation(folder: Path) -> Config:
+def installation(folder: Path, **settings: str) -> Config:
     """An installation in a folder of its own, without a media server."""
     return from_env(
-        {
+        settings
+        | {
             "DATA_DIR": str(folder / "data"),
             "MEDIA_SERVER": "none",
             "PUBLIC_URL": "http://live.example",
@@ -82,8 +77,8 @@ class RootClient(FlaskClient):
     """A test client that sends the root token unless told otherwise (headers={"Authorization": ...})."""
 
     def open(self, *args, **kwargs) -> TestResponse:
-        credentials = b64encode(f"{ROOT_ID}:{ROOT_SECRET}".encode()).decode()
-        kwargs["headers"] = {"Authorization": f"Basic {credentials}"} | dict(kwargs.get("headers") or {})
+        root = basic(ROOT_ID, ROOT_SECRET)
+        kwargs["headers"] = {"Authorization": root} | dict(kwargs.get("headers") or {})
         return super().open(*args, **kwargs)
 
 
@@ -96,6 +91,35 @@ def client(app) -> RootClient:
 @pytest.fixture
 def anonymous(app) -> FlaskClient:
     return FlaskClient(app)
+
+
+@pytest.fixture
+def holder(client) -> Callable[..., FlaskClient]:
+    """Makes clients that send a token of their own: holder(role="app", accountId="acme")."""
+
+    def made(**fields) -> FlaskClient:
+        token = client.post("/v1/token", json={"role": "app"} | fields).json["data"]
+        return HolderClient(client.application, token)
+
+    return made
+
+
+class HolderClient(FlaskClient):
+    """A test client that sends one token."""
+
+    def __init__(self, app: Flask, token: dict) -> None:
+        super().__init__(app, app.response_class)
+        self.token = token
+        self.authorization = basic(token["id"], token["secret"])
+
+    def open(self, *args, **kwargs) -> TestResponse:
+        kwargs["headers"] = {"Authorization": self.authorization} | dict(kwargs.get("headers") or {})
+        return super().open(*args, **kwargs)
+
+
+def basic(token_id: str, secret: str) -> str:
+    """The header of HTTP Basic."""
+    return "Basic " + b64encode(f"{token_id}:{secret}".encode()).decode()
 
 
 @dataclass
@@ -156,3 +180,17 @@ def own_box() -> Iterator[Box]:
     """A box for one test alone, because that test ends it."""
     with short_folder() as folder, running_box(folder) as running:
         yield running
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--races", type=int, default=4, help="how often each race is run; the issue asks for 100"
+    )
+    parser.addoption(
+        "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
+    )
+
+
+@pytest.fixture
+def races(request) -> int:
+    return request.config.getoption("races")

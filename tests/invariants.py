@@ -85,7 +85,7 @@ class Watch:
         assert (row.status == Status.ERROR) == (story[-1:] == "e")
         if row.status == Status.COMING:
             assert (row.start_at is not None, mine) == (True, [])
-        assert row.due_at == clock.due_at(row, session is not None)
+        assert row.due_at == clock.due_at(row, session)
         assert len(mine) == story.count("c")
         assert bool(row.published_at) == bool(mine)
         assert bool(row.start_time) == ("l" in story)

@@ -4,14 +4,15 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from live.lifecycle import Arrival, Lifecycle
+from live.arrival import Arrival
+from live.lifecycle import Lifecycle
 from models import Channel, Event, Session, TimelineEntry
 from schemas import ChannelCreate
 
 
 def new(lifecycle: Lifecycle, now: datetime, **fields: Any) -> Channel:
     """A channel of these wire fields."""
-    return lifecycle.create(ChannelCreate().load({"name": "A channel"} | fields), now)
+    return lifecycle.create(ChannelCreate().load({"name": "A channel", "accountId": "1"} | fields), now)
 
 
 def arrival(client_id: int = 1, instance: str = "aa", address: str = "192.0.2.1") -> Arrival:

@@ -224,4 +224,4 @@ def test_a_status_that_does_not_exist_cannot_be_stored(lifecycle, now):
 
 
 def channel_fields() -> dict:
-    return ChannelCreate().load({"name": "A channel"})
+    return ChannelCreate().load({"name": "A channel", "accountId": "1"})

@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from db import connection, database
+from db import connection, database, utcnow
 from delivery import queue, schedule, webhooks
 from models import Attempt, Delivery
 from tests.outbox import T0, again, answered, claim, happen, hook, tries
@@ -294,7 +294,7 @@ def test_deliveries_of_a_removed_webhook_are_cancelled_and_kept_with_their_event
     delivery = happen(webhook)
     record(claim(webhook)[0], answered(500))
     with connection():
-        webhooks.remove(webhook)
+        webhooks.remove(webhook, utcnow())
     assert again(delivery).status == "cancelled"
     with connection():
         again(delivery).event.delete_instance()

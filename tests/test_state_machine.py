@@ -25,7 +25,9 @@ from hypothesis.stateful import (
 
 from db import bind, database, migrate
 from errors import NotFoundError, NotPossibleError, TokenInUseError
-from live.lifecycle import SILENT_ENOUGH, Lifecycle, RefusedError
+from live.arrival import SILENT_ENOUGH, RefusedError
+from live.lifecycle import Lifecycle
+from live.limits import Limits
 from live.links import Links
 from live.reconcile import NEW, lost_all, reconcile
 from media.servers import Publisher
@@ -60,7 +62,9 @@ class Broadcasts(RuleBasedStateMachine):
         bind(f"sqlite:///{self.folder}/x.db")
         database.connect()
         self.rings = 0
-        self.lifecycle = Lifecycle(Links("http://live.example", "rtmp://live.example/live"), self.ring)
+        self.lifecycle = Lifecycle(
+            Links("http://live.example", "rtmp://live.example/live"), Limits({}), self.ring
+        )
         self.now = NOW
         self.instance, self.clients = 0xA, 0
         self.tokens: dict[str, list[str]] = {}  # of each channel, the present one last

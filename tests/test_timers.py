@@ -3,7 +3,7 @@
 import pytest
 
 from errors import InvalidError, NotFoundError
-from live.lifecycle import RefusedError
+from live.arrival import RefusedError
 from live.reconcile import reconcile
 from live.snapshot import channel_object
 from media.servers import Publisher
