@@ -31,9 +31,9 @@ def before_call(context: HookContext, case: Case, kwargs: dict) -> None:
     """A form carries an object as JSON text, as its `encoding` says; schemathesis would send its keys."""
     told = case.body if case.media_type == FORM and isinstance(case.body, dict) else {}
     if any(isinstance(value, dict) for value in told.values()):
-        case.body = urlencode(
+        kwargs["data"] = urlencode(
             {name: value if isinstance(value, str) else json.dumps(value) for name, value in told.items()}
-        ).encode()
+        )
 
 
 @schemathesis.hook

@@ -139,6 +139,24 @@ def test_a_call_asks_for_a_token_where_the_description_says_so(anonymous, calls)
         assert ("401" in call["responses"]) == (call.get("security") != [])
 
 
+def test_a_token_that_only_reads_is_refused_where_the_description_says_so(calls, holder):
+    reading, refused = holder(role="read"), set()
+    for path, method, call in calls:
+        reply = reading.open(path.replace("{", "").replace("}", ""), method=method)
+        if reply.status_code == 403:
+            refused.add((path, method))
+            assert "403" in call["responses"], (path, method)
+    assert {(path, method) for path, method, _ in calls if method != "GET"} <= refused
+    assert {("/v1/live/{channelId}/rtmp", "GET"), ("/v1/statistics", "GET")} <= refused
+
+
+def test_a_creation_that_may_be_repeated_says_by_which_header(described):
+    for path in ("/v1/live", "/livestream/live"):
+        made = described["paths"][path]["post"]
+        assert {"$ref": "#/components/parameters/IdempotencyKey"} in made["parameters"]
+        assert "Idempotent-Replayed" in made["responses"]["201"]["headers"]
+
+
 def test_a_call_names_its_own_failures_and_those_that_it_can_have(app, described):
     for each in operations(app):
         answers = described["paths"][each.path][each.method.lower()]["responses"]
