@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 from flask import Flask, Response, g, request
 from marshmallow import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 
 from wire import MISSING, dump_json
 
@@ -103,7 +103,13 @@ def ok_list(data: list[Any], total: int, page: int) -> Response:
 
 
 def nothing() -> Response:
-    return Response(status=204)
+    return without_type(Response(status=204))
+
+
+def without_type(reply: Response) -> Response:
+    """What has no body has no type either; Werkzeug would say text/html."""
+    reply.headers.pop("Content-Type", None)
+    return reply
 
 
 def to_json(value: Any) -> bytes:
@@ -192,7 +198,20 @@ def _from_bug(error: Exception) -> Response:
     return _failure(500, 50000, f"Internal error; the log has it under request {g.get('request_id', '?')}.")
 
 
+def _options(reply: Response) -> Response:
+    is_flasks = request.method == "OPTIONS" and reply.status_code == 200
+    return without_type(reply) if is_flasks else reply
+
+
+def _no_doubled_slash() -> None:
+    # waitress makes one slash of those that a path begins with; what was sent is not what would be found.
+    if request.environ.get("REQUEST_URI", "").startswith("//"):
+        raise NotFound
+
+
 def register(app: Flask) -> None:
+    app.before_request(_no_doubled_slash)
+    app.after_request(_options)
     app.register_error_handler(ApiError, from_api_error)
     app.register_error_handler(ValidationError, from_validation)
     app.register_error_handler(HTTPException, _from_http)

@@ -24,6 +24,13 @@ MODES = ("normal", "low-latency", "ultra-low-latency")
 PROFILES = ("1080p", "720p", "480p", "360p")
 STATUSES = ("coming", "init", "live", "ended", "error")
 PLAYBACKS = ("public", "signed")
+HEALTHS = ("excellent", "acceptable", "unstable")
+END_REASONS = ("stop_timeout", "expired", "stopped", "limit")
+
+
+def one_of(options: tuple[str, ...], **kw: Any) -> fields.String:
+    """A text that goes out and is one of these."""
+    return fields.String(validate=validate.OneOf(options), **kw)
 
 
 class ChannelUpdate(Wire):
@@ -106,7 +113,7 @@ class ChannelOut(Wire):
     description = fields.String()
     account_id = fields.String()
     tags = fields.List(fields.String())
-    mode = fields.String()
+    mode = one_of(MODES)
     catchup = fields.Boolean()
     record = fields.Boolean()
     dvr = fields.Boolean()
@@ -117,24 +124,24 @@ class ChannelOut(Wire):
     expire = fields.Integer()
     transcode_profile = fields.List(fields.String())
     stop_timeout = fields.Integer()
-    start_at = Instant()
-    playback = fields.String()
-    metadata = fields.Raw()
-    status = fields.String()
-    health = fields.String()
+    start_at = Instant(allow_none=True)
+    playback = one_of(PLAYBACKS)
+    metadata = fields.Dict()
+    status = one_of(STATUSES)
+    health = one_of(HEALTHS, allow_none=True)
     duration = fields.Integer()
     created_at = Instant()
-    start_time = Instant()
-    stop_time = Instant()
-    livestream_url = fields.String()
-    video_url = fields.String()
+    start_time = Instant(allow_none=True)
+    stop_time = Instant(allow_none=True)
+    livestream_url = fields.String(allow_none=True)
+    video_url = fields.String(allow_none=True)
     record_url = fields.List(fields.String())
-    thumbnail_url = fields.String()
-    dvr_url = fields.String()
+    thumbnail_url = fields.String(allow_none=True)
+    dvr_url = fields.String(allow_none=True)
     updated_at = Instant()
     publishing = fields.Boolean()
     health_reasons = fields.List(fields.String())
-    end_reason = fields.String()
+    end_reason = one_of(END_REASONS, allow_none=True)
 
 
 class StreamOut(Wire):
@@ -148,38 +155,38 @@ class StreamOut(Wire):
 
 class CreatedOut(StreamOut):
     created_at = Instant()
-    ingest = fields.Dict()
+    ingest = fields.Dict(values=fields.String())
 
 
 class SessionOut(Wire):
     id = fields.String()
     start_time = Instant()
-    stop_time = Instant()
+    stop_time = Instant(allow_none=True)
     duration = fields.Integer()
     client_ip = fields.String()
     encoder = fields.String()
-    video = fields.Raw()
-    audio = fields.Raw()
+    video = fields.Dict(allow_none=True)
+    audio = fields.Dict(allow_none=True)
     bytes_in = fields.Integer()
-    end_reason = fields.String()
+    end_reason = fields.String(allow_none=True)
 
 
 class ReceivedOut(Wire):
     """What is coming in now; `bitrate` in kbit/s, over the last ten seconds."""
 
-    session_id = fields.String()
-    encoder = fields.String()
-    start_time = Instant()
-    video = fields.Raw()
-    audio = fields.Raw()
-    bitrate = fields.Integer()
-    bytes_in = fields.Integer()
+    session_id = fields.String(allow_none=True)
+    encoder = fields.String(allow_none=True)
+    start_time = Instant(allow_none=True)
+    video = fields.Dict(allow_none=True)
+    audio = fields.Dict(allow_none=True)
+    bitrate = fields.Integer(allow_none=True)
+    bytes_in = fields.Integer(allow_none=True)
 
 
 class TimelineOut(Wire):
     event = fields.String(attribute="kind")
     time = Instant()
-    detail = fields.Raw()
+    detail = fields.Dict()
 
 
 # Webhooks (contract, section 3).
@@ -266,10 +273,10 @@ class WebhookOut(Wire):
     uri = fields.String()
     event = fields.List(fields.String(), attribute="events")
     active = fields.Boolean()
-    disabled_reason = fields.String()
-    failing_since = Instant()
+    disabled_reason = fields.String(allow_none=True)
+    failing_since = Instant(allow_none=True)
     description = fields.String()
-    account_id = fields.String()
+    account_id = fields.String(allow_none=True)
     created_at = Instant()
 
 
@@ -285,22 +292,22 @@ class DeliveryQuery(Page):
 
 class DeliveryOut(Wire):
     id = fields.String()
-    event_id = fields.Integer()
-    event = fields.String()
-    channel_id = fields.String()
-    status = fields.String()
+    event_id = fields.Integer(allow_none=True)
+    event = one_of((*EVENTS, "test"))
+    channel_id = fields.String(allow_none=True)
+    status = one_of(DELIVERY_STATUSES)
     attempts = fields.Integer()
     created_at = Instant()
-    next_at = Instant()
+    next_at = Instant(allow_none=True)
 
 
 class AttemptOut(Wire):
     number = fields.Integer()
     time = Instant()
-    status = fields.Integer()
+    status = fields.Integer(allow_none=True)
     latency = fields.Integer()
-    answer = fields.String()
-    error = fields.String()
+    answer = fields.String(allow_none=True)
+    error = fields.String(allow_none=True)
 
 
 class DeliveryTriesOut(DeliveryOut):

@@ -2,7 +2,7 @@
 
 from marshmallow import fields
 
-from schemas import EVENTS, Page
+from schemas import EVENTS, ChannelOut, Page, one_of
 from wire import AccountId, Choice, CommaList, Instant, Number, Text, Wire
 
 ROLES = ("admin", "app", "read")
@@ -21,20 +21,20 @@ class TokenOut(Wire):
     """A token without its secret, which only the answer to create carries."""
 
     id = fields.String()
-    role = fields.String()
-    account_id = fields.String()
-    expires_at = Instant()
+    role = one_of(ROLES)
+    account_id = fields.String(allow_none=True)
+    expires_at = Instant(allow_none=True)
     name = fields.String()
     created_at = Instant()
-    last_used_at = Instant()
+    last_used_at = Instant(allow_none=True)
 
 
 class TokenSecretOut(Wire):
     id = fields.String()
     secret = fields.String()
-    role = fields.String()
-    account_id = fields.String()
-    expires_at = Instant()
+    role = one_of(ROLES)
+    account_id = fields.String(allow_none=True)
+    expires_at = Instant(allow_none=True)
     name = fields.String()
     created_at = Instant()
 
@@ -66,12 +66,12 @@ class UsageOut(Wire):
 
 
 class LimitsOut(Wire):
-    max_channels = fields.Integer()
-    max_live = fields.Integer()
-    max_duration = fields.Integer()
-    max_bitrate = fields.Integer()
-    max_height = fields.Integer()
-    max_storage = fields.Integer()
+    max_channels = fields.Integer(allow_none=True)
+    max_live = fields.Integer(allow_none=True)
+    max_duration = fields.Integer(allow_none=True)
+    max_bitrate = fields.Integer(allow_none=True)
+    max_height = fields.Integer(allow_none=True)
+    max_storage = fields.Integer(allow_none=True)
 
 
 class UserOut(Wire):
@@ -96,7 +96,7 @@ class AuditQuery(Page):
 class AuditOut(Wire):
     time = Instant()
     token_id = fields.String()
-    account_id = fields.String()
+    account_id = fields.String(allow_none=True)
     action = fields.String()
     kind = fields.String()
     target = fields.String()
@@ -111,15 +111,14 @@ class FeedQuery(Wire):
     event = CommaList(10, 20, (*EVENTS, "all"))
 
 
-class EventOut(Wire):
-    """A channel object with what makes it an event; more may be with it, as of the release that wrote it."""
+class EventOut(ChannelOut):
+    """The channel object as it was at that moment, with what makes it an event."""
 
-    event = fields.String()
+    event = one_of(EVENTS)
     event_time = fields.Integer()
     event_id = fields.Integer()
     seq = fields.Integer()
-    session_id = fields.String()
-    id = fields.String()
+    session_id = fields.String(allow_none=True)
 
 
 class ChannelsByStatusOut(Wire):
@@ -136,7 +135,7 @@ class DeliveriesOut(Wire):
 
 
 class StorageOut(Wire):
-    used = fields.Integer()
+    used = fields.Integer(allow_none=True)
     free = fields.Integer()
 
 
@@ -156,12 +155,12 @@ class StatisticsOut(Wire):
 
     channels = fields.Nested(ChannelsByStatusOut)
     sessions = fields.Integer()
-    viewers = fields.Integer()
+    viewers = fields.Integer(allow_none=True)
     bitrate_in = fields.Integer()
-    bitrate_out = fields.Integer()
+    bitrate_out = fields.Integer(allow_none=True)
     deliveries = fields.Nested(DeliveriesOut)
     storage = fields.Nested(StorageOut)
-    cpu = fields.Float()
+    cpu = fields.Float(allow_none=True)
     memory = fields.Nested(MemoryOut)
     uptime = fields.Integer()
     versions = fields.Dict(keys=fields.String(), values=fields.String())

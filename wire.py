@@ -64,7 +64,7 @@ def _shown(value: Any) -> Any:
 
 def _typed(field: fields.Field | None, text: str) -> Any:
     """The JSON value that a form's text stands for; other text is left for the field to refuse."""
-    if isinstance(field, fields.Integer) and re.fullmatch(r"-?[0-9]{1,18}", text):
+    if isinstance(field, fields.Integer) and re.fullmatch(r"-?[0-9]{1,19}", text):
         return int(text)
     if isinstance(field, fields.Boolean):
         return {"true": True, "1": True, "false": False, "0": False}.get(text, text)
@@ -79,6 +79,11 @@ def _typed(field: fields.Field | None, text: str) -> Any:
 def dump_json(value: Any) -> str:
     """Compact JSON, in the order given and in readable characters."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def pretty_json(value: Any) -> str:
+    """The same for people: indented, with a line end."""
+    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
 def read_json(text: str) -> Any:
@@ -122,7 +127,7 @@ class Text(fields.String):
     """Text without control characters and lone surrogates, its length counted in code points."""
 
     def __init__(
-        self, low: int = 0, high: int = 255, *, trim: bool = False, lines: bool = False, **kw: Any
+        self, low: int = 0, high: int | None = 255, *, trim: bool = False, lines: bool = False, **kw: Any
     ) -> None:
         self.trim, self.allowed = trim, "\n\r\t" if lines else ""
         super().__init__(**{"validate": validate.Length(low, high)} | kw)
@@ -137,6 +142,11 @@ class Text(fields.String):
         return text.strip() if self.trim else text
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 60.0 is the integer 60."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Number(fields.Integer):
     """An integer within bounds; "60", 60.5 and true are not integers."""
 
@@ -146,7 +156,7 @@ class Number(fields.Integer):
     def _validated(self, value: Any) -> int | None:
         if isinstance(value, str):
             raise self.make_error("invalid", input=value)
-        return super()._validated(value)
+        return super()._validated(_whole(value))
 
 
 class Switch(fields.Boolean):
@@ -168,13 +178,16 @@ class CommaList(fields.Field):
 
     def __init__(self, most: int, longest: int, options: tuple[str, ...] = (), **kw: Any) -> None:
         self.most, self.item = most, Choice(options) if options else Text(1, longest)
+        self.untrimmed = Text(high=None)
         super().__init__(**kw)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
             raise ValidationError("Must be a comma separated string or an array of strings.")
-        kept = dict.fromkeys(part.strip() for part in parts if part.strip())
+        # Before trimming, which would take some control characters away unseen.
+        trimmed = [self.untrimmed.deserialize(part).strip() for part in parts]
+        kept = dict.fromkeys(part for part in trimmed if part)
         if len(kept) > self.most:
             raise ValidationError(f"At most {self.most} are taken.")
         return [self.item.deserialize(part) for part in kept]
@@ -188,9 +201,8 @@ class AccountId(Text):
         super().__init__(validate=shape, **kw)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value.bit_length() > 128:
-                raise ValidationError("Must be 1..64 of A-Z a-z 0-9 . _ : -")
+        value = _whole(value)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**64:
             value = str(value)
         return super()._deserialize(value, attr, data, **kwargs)
 

@@ -9,12 +9,14 @@ from errors import InvalidError, UnreadableError
 from schemas import NoQuery
 from wire import Wire, read_json
 
+NO_QUERY = NoQuery()
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 def body(schema: Wire) -> dict[str, Any]:
     """The validated body; no body at all counts as an empty object."""
-    query(NoQuery())
+    if request.query_string:
+        query(NO_QUERY)
     raw = request.get_data()
     if not raw and request.mimetype in ("", JSON, FORM):
         return schema.load({})
@@ -30,10 +32,9 @@ def body(schema: Wire) -> dict[str, Any]:
 
 
 def query(schema: Wire) -> dict[str, Any]:
-    twice = [name for name, values in request.args.lists() if len(values) > 1]
-    if twice:
-        raise InvalidError(f"{twice[0]} is given twice.", {name: ["Give it once."] for name in twice})
-    return schema.load_text(request.args.to_dict())
+    """The validated query. A byte that is no UTF-8 becomes half a surrogate pair, which no kind of value takes."""
+    text = request.query_string.decode("utf-8", "surrogateescape")
+    return schema.load_text(_once_each(parse_qsl(text, keep_blank_values=True, errors="surrogateescape")))
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -53,6 +54,10 @@ def _form(text: str) -> dict[str, str]:
         )
     except ValueError as error:
         raise UnreadableError(f"The body is not a form: {error}.") from None
+    return _once_each(pairs)
+
+
+def _once_each(pairs: list[tuple[str, str]]) -> dict[str, str]:
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, current_app
 
 import metrics
-from errors import ok
+from errors import RETRY_AFTER_S, ok
 from live import system
 from release import RELEASE
 from routes.call import call
@@ -31,7 +31,7 @@ def alive() -> Response:
 def ready() -> Response:
     """Whether every part is well; 503 says which is not."""
     parts = system.parts(current_app.config["LIVESTREAM"])
-    return ok(parts, 200 if system.well(parts) else 503)
+    return ok(parts) if system.well(parts) else ok(parts, 503, {"Retry-After": str(RETRY_AFTER_S)})
 
 
 @bp.get("/metrics")

@@ -186,6 +186,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--races", type=int, default=4, help="how often each race is run; the issue asks for 100"
     )
+    parser.addoption(
+        "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
+    )
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ ARROWS = {
     "errors": {"wire"},
     "row": {"db"},
     "models": {"db", "row"},
+    "openapi": {"wire", "schemas", "errors", "release"},
     "audit": {"models"},
     "auth": {"config", "db", "errors", "models", "audit"},
     "live": {"models", "schemas", "wire", "errors", "db", "audit", "config", "release"},
@@ -36,7 +37,7 @@ ARROWS = {
     "media": {"config"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
-        *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin"),
+        *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {

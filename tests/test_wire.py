@@ -123,6 +123,13 @@ def test_options_says_what_a_channel_takes(client):
     assert set(reply.headers["Allow"].split(", ")) == {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"}
 
 
+def test_an_answer_without_a_body_has_no_type(client, channel):
+    gone = client.delete(f"/v1/live/{channel['id']}?delete=true")
+    assert (gone.status_code, gone.data) == (204, b"")
+    for reply in (gone, client.options("/v1/live"), client.options("/v1")):
+        assert "Content-Type" not in reply.headers
+
+
 def test_no_page_of_another_origin_may_read_the_api(client, channel):
     reply = client.get("/v1/live", headers={"Origin": "https://elsewhere.example"})
     assert not [name for name, _ in reply.headers if name.lower().startswith("access-control")]

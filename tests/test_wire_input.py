@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from marshmallow import ValidationError
 
 from config import Config
 from tests.box import short_folder
 from tests.conftest import installation, prepared_app
 from tests.envelope import refused, wrong
+from wire import Number, Wire
 
 MIB = 1024 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -201,6 +203,42 @@ def test_null_is_present_and_wrong(client):
 
 def test_null_is_a_value_of_start_at(client):
     assert client.post("/v1/live", json={"name": "x", "startAt": None}).status_code == 201
+
+
+# Numbers and lists, where two readings are near.
+
+
+@pytest.mark.parametrize(("given", "kept"), [(60.0, 60), (60, 60)])
+def test_a_json_number_without_a_fraction_is_an_integer(client, given, kept):
+    made = client.post("/v1/live", json={"name": "x", "thumbWidth": given, "accountId": given})
+    found = client.get(f"/v1/live/{made.json['data']['id']}").json["data"]
+    assert json.dumps([found["thumbWidth"], found["accountId"]]) == json.dumps([kept, str(kept)])
+
+
+@pytest.mark.parametrize(("given", "status"), [(10**64 - 1, 201), (-7, 201), (10**64, 422), (0.5, 422)])
+def test_an_account_may_be_an_integer_of_as_many_digits_as_the_text_has(client, given, status):
+    reply = client.post("/v1/live", json={"name": "x", "accountId": given})
+    assert reply.status_code == status
+    if status == 201:
+        found = client.get(f"/v1/live/{reply.json['data']['id']}").json["data"]
+        assert found["accountId"] == str(given)
+
+
+def test_every_integer_of_a_database_fits_into_a_query():
+    class Query(Wire):
+        after = Number(0, 2**63 - 1)
+
+    assert Query().load_text({"after": "9223372036854775807"}) == {"after": 2**63 - 1}
+    for beyond in ("9223372036854775808", "-1", "9" * 5000):
+        with pytest.raises(ValidationError):
+            Query().load_text({"after": beyond})
+
+
+def test_trimming_a_list_hides_no_control_character(client):
+    for tags in ("a,\x1fb", "a\n,b", "\x1c", ["a\x85"], ["\t"]):
+        assert wrong(client.post("/v1/live", json={"name": "x", "tags": tags})) == {"tags"}, tags
+    made = client.post("/v1/live", json={"name": "x", "tags": " a ,\u00a0b\u3000,, a"})
+    assert client.get(f"/v1/live/{made.json['data']['id']}").json["data"]["tags"] == ["a", "b"]
 
 
 # Paging and times.

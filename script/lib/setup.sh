@@ -48,6 +48,7 @@ has_python3_venv() { venv_is_usable || "$python" -c 'import ensurepip, venv' 2>/
 has_ffmpeg() { has_program ffmpeg; }
 has_chromium() { has_program chromium; }
 has_chromium_driver() { has_program chromedriver; }
+has_curl() { has_program curl; }
 
 # True when apt-get can be used; sets how to become root. Asks for a password only on a terminal, and only somebody
 # whom sudo would let through.
