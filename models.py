@@ -121,10 +121,16 @@ class Channel(Row):
 
 
 class ChannelTag(Row):
-    """A channel's tags once more, one row each, so that a list filtered by tag uses an index."""
+    """A channel's tags once more, one row each, with what lists filter and sort by: one index has it all.
+
+    A trigger keeps account, status and time as the channel has them.
+    """
 
     channel = ForeignKeyField(Channel, backref="tag_rows", on_delete="CASCADE")
-    tag = CharField(index=True)
+    tag = CharField()
+    account_id = CharField()
+    status = CharField()
+    listed_at = UtcField()
 
     class Meta:
         table_name = "channel_tag"
@@ -287,6 +293,15 @@ TimelineEntry.add_index(
 Channel.add_index(Channel.listed_at, Channel.pk, name="channel_listed")
 Channel.add_index(Channel.status, Channel.listed_at, Channel.pk, name="channel_listed_by_status")
 Channel.add_index(Channel.account_id, Channel.listed_at, Channel.pk, name="channel_listed_by_account")
+Channel.add_index(
+    *(Channel.account_id, Channel.status, Channel.listed_at, Channel.pk),
+    name="channel_listed_by_account_status",
+)
+Channel.add_index(Channel.mode, Channel.listed_at, Channel.pk, name="channel_listed_by_mode")
+ChannelTag.add_index(
+    *(ChannelTag.tag, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.account_id, ChannelTag.status),
+    name="channel_tag_listed",
+)
 Delivery.add_index(
     Delivery.index(Delivery.webhook_id, Delivery.queue, Delivery.pk, name="delivery_pending").where(
         Delivery.status == SQL("'pending'")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, fn
 
-from db import database, from_ms, to_ms
+from db import database, from_ms, run, to_ms
 from delivery import schedule, signature
 from models import Attempt, Delivery, DeliveryStatus, Webhook
 
@@ -141,19 +141,6 @@ def release(started: list[tuple[Job, datetime]], now: datetime) -> None:
         _keep([(job.pk, job.number, Outcome(at, error=INTERRUPTED)) for job, at in mine])
         for job, _ in mine:
             _due(job.pk, now)
-
-
-def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    """A statement of the hot path, written out and read to its end: peewee takes several times as long to put
-    one of these together as SQLite takes to run it. A list fills its `?` with as many as it has."""
-    first, *rest = sql.split("?")
-    text, flat = first, []
-    for value, part in zip(values, rest, strict=True):
-        several = value if isinstance(value, list) else [value]
-        text += ", ".join([database.param] * len(several)) + part
-        flat += several
-    cursor = database.execute_sql(text, flat)
-    return cursor.fetchall() if cursor.description else []
 
 
 def cancel(webhook_id: str) -> None:

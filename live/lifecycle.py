@@ -15,7 +15,7 @@ from peewee import IntegrityError
 
 from db import database
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
-from live import clock
+from live import clock, fulltext
 from live.events import emit, note, note_refused
 from live.links import Links
 from live.snapshot import session_ms
@@ -79,6 +79,7 @@ class Lifecycle:
                     | {"created_at": now, "updated_at": now, "listed_at": now}
                 )
                 self._write_tags(channel)
+                fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
                 note(channel, "created", now)
                 if channel.start_at:
                     note(channel, "scheduled", now, startAt=iso(channel.start_at))
@@ -106,6 +107,8 @@ class Lifecycle:
             channel.updated_at = now
             if "tags" in changed:
                 self._write_tags(channel)
+            if {"name", "description", "tags"} & set(changed):
+                fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
             note(channel, "updated", now, fields=[camel(name) for name in changed])
             if "start_at" in changed:
                 self._reschedule(channel, now)
@@ -296,7 +299,10 @@ class Lifecycle:
     def _write_tags(self, channel: Channel) -> None:
         ChannelTag.delete().where(ChannelTag.channel == channel).execute()
         if channel.tags:
-            ChannelTag.insert_many([{"channel": channel, "tag": tag} for tag in channel.tags]).execute()
+            same = {name: getattr(channel, name) for name in ("account_id", "status", "listed_at")}
+            ChannelTag.insert_many(
+                [same | {"channel": channel, "tag": tag} for tag in channel.tags]
+            ).execute()
 
     @contextmanager
     def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:

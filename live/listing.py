@@ -1,13 +1,16 @@
-"""Lists of channels, sessions and timeline entries: filters and pages (contract, section 2)."""
+"""Lists of channels, videos, sessions and timeline entries: filters and pages (contract, sections 2 and 5)."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import ModelSelect
 
-from errors import InvalidError
+from db import Row, to_ms
+from errors import ForbiddenError, InvalidError
+from live import fulltext
+from live.selection import CHANNELS, Key, Kind, Selection, page
 from live.text import folded
-from models import Channel, ChannelTag, Session, TimelineEntry
+from models import Channel, Session, TimelineEntry
 from wire import NOW
 
 
@@ -18,29 +21,35 @@ class Page(NamedTuple):
 
 def channels(asked: dict[str, Any], account_id: str | None, now: datetime) -> Page:
     """The channels that match ChannelQuery's fields, of one account where the token is bound to it."""
-    found = Channel.select()
-    if account_id:
-        found = found.where(Channel.account_id == account_id)
-    if "account_id" in asked:
-        found = found.where(Channel.account_id == asked["account_id"])
-    if asked.get("status"):
-        found = found.where(Channel.status.in_(asked["status"]))
+    wanted = selection(CHANNELS, asked, account_id, now)
     if asked.get("query"):
-        found = found.where(Channel.name_folded.contains(folded(asked["query"])))
-    if asked.get("tags"):
-        tagged = ChannelTag.select(ChannelTag.channel).where(ChannelTag.tag.in_(asked["tags"]))
-        found = found.where(Channel.pk.in_(tagged))
+        part = folded(asked["query"])
+        wanted.text = fulltext.containing(part)
+        if wanted.text is None:  # too short for the index
+            wanted.where("name_folded", "instr(name_folded, ?) > 0", part)
+    return Page(read(Channel, page([wanted], asked)), wanted.total())
+
+
+def selection(kind: Kind, asked: dict[str, Any], account_id: str | None, now: datetime) -> Selection:
+    """What all lists of channels and videos filter by: account, status, tags, from and to."""
+    if account_id and asked.get("account_id", account_id) != account_id:
+        raise ForbiddenError("This token is for another account; leave accountId out.")
+    wanted = Selection(kind, tags=asked.get("tags", []))
+    wanted.where("account_id", "account_id = ?", account_id or asked.get("account_id"))
+    if asked.get("status"):
+        wanted.where("status", "status IN (?)", asked["status"])
     start, end = (_moment(asked.get(name), now) for name in ("from_", "to"))
     if start and end and start > end:
         raise InvalidError.field("from", "Must not be after `to`.")
-    if start:
-        found = found.where(Channel.listed_at >= start)
-    if end:
-        found = found.where(Channel.listed_at < end)
-    order = (Channel.listed_at, Channel.pk)
-    if asked["order"] == "desc":
-        order = tuple(column.desc() for column in order)
-    return _page(found.order_by(*order), asked)
+    wanted.where(kind.time, f"{kind.time} >= ?", start and to_ms(start))
+    wanted.where(kind.time, f"{kind.time} < ?", end and to_ms(end))
+    return wanted
+
+
+def read(model: type[Row], keys: list[Key]) -> list[Any]:
+    """The rows of these keys, in their order."""
+    rows = {row.pk: row for row in model.select().where(model.pk.in_([key.pk for key in keys]))}
+    return [rows[key.pk] for key in keys if key.pk in rows]  # less what was deleted meanwhile
 
 
 def sessions(channel: Channel, asked: dict[str, Any]) -> Page:

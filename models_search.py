@@ -1,0 +1,78 @@
+"""The tables of videos and of what lists count by; the full-text tables are live/fulltext.py's."""
+
+from enum import StrEnum
+from typing import Any, Self
+
+from peewee import (
+    AutoField,
+    BigIntegerField,
+    CharField,
+    CompositeKey,
+    ForeignKeyField,
+    IntegerField,
+    TextField,
+)
+
+from db import JsonField, Row, UtcField
+from models import Channel
+
+
+class ChannelCount(Row):
+    """How many channels an account has in a status; account '' is all of them. Triggers keep it."""
+
+    account_id = CharField()
+    status = CharField()
+    n = IntegerField()
+
+    class Meta:
+        table_name = "channel_count"
+        primary_key = CompositeKey("account_id", "status")
+
+
+class VideoType(StrEnum):
+    CATCHUP = "catchup"
+    RECORD = "record"
+
+
+class Video(Row):
+    """What is left of a broadcast. `path` and `thumbnail` are below DATA_DIR/media and, for viewers, /play."""
+
+    pk = AutoField()
+    id = CharField(unique=True)
+    channel = ForeignKeyField(Channel, backref="videos", on_delete="CASCADE", index=False)
+    account_id = CharField()
+    name = TextField()
+    tags = JsonField()
+    type = CharField()
+    path = TextField()
+    thumbnail = TextField(null=True)
+    duration = IntegerField()  # seconds
+    size = BigIntegerField()  # bytes
+    created_at = UtcField()
+
+    @classmethod
+    def named(cls, video_id: str) -> Self | None:
+        return cls.select(cls, Channel).join(Channel).where(cls.id == video_id).first()
+
+
+class VideoTag(Row):
+    """A video's tags once more, as ChannelTag has those of channels."""
+
+    video = ForeignKeyField(Video, backref="tag_rows", on_delete="CASCADE")
+    tag = CharField()
+    account_id = CharField()
+    created_at = UtcField()
+
+    class Meta:
+        table_name = "video_tag"
+
+
+Video.add_index(Video.created_at, Video.pk, name="video_listed")
+Video.add_index(Video.account_id, Video.created_at, Video.pk, name="video_listed_by_account")
+Video.add_index(Video.channel, Video.created_at, Video.pk, name="video_listed_by_channel")
+Video.add_index(Video.type, Video.created_at, Video.pk, name="video_listed_by_type")
+VideoTag.add_index(
+    *(VideoTag.tag, VideoTag.created_at, VideoTag.video, VideoTag.account_id), name="video_tag_listed"
+)
+
+SEARCH_TABLES: list[type[Any]] = [ChannelCount, Video, VideoTag]
