@@ -23,7 +23,7 @@ from live.lifecycle import Lifecycle
 from live.links import Links
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, make_folders, share_socket
-from routes import hooks, live, pages, service, webhook
+from routes import hooks, live, pages, search, service, video, webhook
 from routes.context import Box
 from wake import Bell
 
@@ -41,6 +41,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(live.bp, url_prefix="/v1/live")
     app.register_blueprint(live.bp, url_prefix="/livestream/live", name="published")
     app.register_blueprint(webhook.bp, url_prefix="/v1/webhook")
+    app.register_blueprint(search.bp, url_prefix="/v1/search")
+    app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
     return app
 

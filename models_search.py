@@ -1,7 +1,7 @@
 """The tables of videos and of what lists count by; the full-text tables are live/fulltext.py's."""
 
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from peewee import (
     AutoField,
@@ -10,6 +10,7 @@ from peewee import (
     CompositeKey,
     ForeignKeyField,
     IntegerField,
+    ModelSelect,
     TextField,
 )
 
@@ -51,8 +52,8 @@ class Video(Row):
     created_at = UtcField()
 
     @classmethod
-    def named(cls, video_id: str) -> Self | None:
-        return cls.select(cls, Channel).join(Channel).where(cls.id == video_id).first()
+    def with_channel(cls) -> ModelSelect:
+        return cls.select(cls, Channel.pk, Channel.id).join(Channel)
 
 
 class VideoTag(Row):

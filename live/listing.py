@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from peewee import ModelSelect
 
-from db import Row, to_ms
+from db import to_ms
 from errors import ForbiddenError, InvalidError
 from live import fulltext
 from live.selection import CHANNELS, Key, Kind, Selection, page
@@ -27,7 +27,7 @@ def channels(asked: dict[str, Any], account_id: str | None, now: datetime) -> Pa
         wanted.text = fulltext.containing(part)
         if wanted.text is None:  # too short for the index
             wanted.where("name_folded", "instr(name_folded, ?) > 0", part)
-    return Page(read(Channel, page([wanted], asked)), wanted.total())
+    return Page(read(Channel.select(), page([wanted], asked)), wanted.total())
 
 
 def selection(kind: Kind, asked: dict[str, Any], account_id: str | None, now: datetime) -> Selection:
@@ -46,10 +46,12 @@ def selection(kind: Kind, asked: dict[str, Any], account_id: str | None, now: da
     return wanted
 
 
-def read(model: type[Row], keys: list[Key]) -> list[Any]:
-    """The rows of these keys, in their order."""
-    rows = {row.pk: row for row in model.select().where(model.pk.in_([key.pk for key in keys]))}
-    return [rows[key.pk] for key in keys if key.pk in rows]  # less what was deleted meanwhile
+def read(rows: ModelSelect, keys: list[Key]) -> list[Any]:
+    """Of these rows those of the keys, in their order."""
+    if not keys:
+        return []
+    found = {row.pk: row for row in rows.where(rows.model.pk.in_([key.pk for key in keys]))}
+    return [found[key.pk] for key in keys if key.pk in found]  # less what was deleted meanwhile
 
 
 def sessions(channel: Channel, asked: dict[str, Any]) -> Page:

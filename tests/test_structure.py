@@ -24,14 +24,16 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "errors": {"wire"},
+    "schemas_search": {"schemas", "wire"},
     "models": {"db"},
+    "models_search": {"db", "models"},
     "auth": {"config", "db", "errors", "models"},
-    "live": {"models", "schemas", "wire", "errors", "db"},
+    "live": {"models", "models_search", "schemas", "schemas_search", "wire", "errors", "db"},
     "delivery": {"models", "db", "errors", "config", "wire", "release"},
     "media": {"config"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
-        *("models", "db", "config", "release", "media"),
+        *("models", "db", "config", "release", "media", "models_search", "schemas_search"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {
