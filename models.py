@@ -299,8 +299,11 @@ Channel.add_index(
 )
 Channel.add_index(Channel.mode, Channel.listed_at, Channel.pk, name="channel_listed_by_mode")
 ChannelTag.add_index(
-    *(ChannelTag.tag, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.account_id, ChannelTag.status),
-    name="channel_tag_listed",
+    *(ChannelTag.tag, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.status), name="channel_tag_listed"
+)
+ChannelTag.add_index(
+    *(ChannelTag.tag, ChannelTag.account_id, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.status),
+    name="channel_tag_listed_by_account",
 )
 Delivery.add_index(
     Delivery.index(Delivery.webhook_id, Delivery.queue, Delivery.pk, name="delivery_pending").where(

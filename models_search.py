@@ -19,15 +19,17 @@ from models import Channel
 
 
 class ChannelCount(Row):
-    """How many channels an account has in a status; account '' is all of them. Triggers keep it."""
+    """How many channels an account has with a tag in a status. '' stands for all: accounts, or channels whatever
+    their tags. Triggers keep it."""
 
     account_id = CharField()
+    tag = CharField()
     status = CharField()
     n = IntegerField()
 
     class Meta:
         table_name = "channel_count"
-        primary_key = CompositeKey("account_id", "status")
+        primary_key = CompositeKey("account_id", "tag", "status")
 
 
 class VideoType(StrEnum):

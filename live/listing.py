@@ -8,7 +8,7 @@ from peewee import ModelSelect
 from db import to_ms
 from errors import ForbiddenError, InvalidError
 from live import fulltext
-from live.selection import CHANNELS, Key, Kind, Selection, page
+from live.selection import CHANNELS, Condition, Key, Kind, Selection, page
 from live.text import folded
 from models import Channel, Session, TimelineEntry
 from wire import NOW
@@ -25,8 +25,7 @@ def channels(asked: dict[str, Any], account_id: str | None, now: datetime) -> Pa
     if asked.get("query"):
         part = folded(asked["query"])
         wanted.text = fulltext.containing(part)
-        if wanted.text is None:  # too short for the index
-            wanted.where("name_folded", "instr(name_folded, ?) > 0", part)
+        wanted.check = Condition("name_folded", "instr(name_folded, ?) > 0", [part])
     return Page(read(Channel.select(), page([wanted], asked)), wanted.total())
 
 

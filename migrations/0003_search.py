@@ -8,36 +8,41 @@ from peewee import *
 INDEXES = (
     "CREATE INDEX channel_listed_by_account_status ON channel (account_id, status, listed_at, pk)",
     "CREATE INDEX channel_listed_by_mode ON channel (mode, listed_at, pk)",
-    "CREATE INDEX channel_tag_listed ON channel_tag (tag, listed_at, channel_id, account_id, status)",
+    "CREATE INDEX channel_tag_listed ON channel_tag (tag, listed_at, channel_id, status)",
+    "CREATE INDEX channel_tag_listed_by_account ON channel_tag (tag, account_id, listed_at, channel_id, status)",
     "CREATE INDEX video_listed ON video (created_at, pk)",
     "CREATE INDEX video_listed_by_account ON video (account_id, created_at, pk)",
     "CREATE INDEX video_listed_by_channel ON video (channel_id, created_at, pk)",
     "CREATE INDEX video_listed_by_type ON video (type, created_at, pk)",
     "CREATE INDEX video_tag_listed ON video_tag (tag, created_at, video_id, account_id)",
 )
-# Words are folded and parted in Python (live/text.py): FTS5 only has to leave them as they are.
-TOKENS = "unicode61 remove_diacritics 0 categories 'L* N* M* Co'"
-WORDS = f"content='', contentless_delete=1, prefix='1 2 3', tokenize=\"{TOKENS}\""
+# Words are folded and parted in Python (live/text.py): all that FTS5 has to do is to part them at spaces.
+WORDS = "content='', contentless_delete=1, prefix='1 2 3', tokenize='ascii'"
 PARTS = "content='', contentless_delete=1, tokenize='trigram case_sensitive 1'"
 TEXTS = {
     "channel_text": f"CREATE VIRTUAL TABLE channel_text USING fts5(name, tags, description, {WORDS})",
     "video_text": f"CREATE VIRTUAL TABLE video_text USING fts5(name, tags, description, {WORDS})",
     "channel_name": f"CREATE VIRTUAL TABLE channel_name USING fts5(name, {PARTS})",
 }
-ADD = """INSERT INTO channel_count VALUES (NEW.account_id, NEW.status, 1), ('', NEW.status, 1)
+# A counter for the account and one for all accounts. A channel counts with tag '', and with each of its tags.
+ADD = """INSERT INTO channel_count (account_id, tag, status, n)
+        VALUES (NEW.account_id, NEW.tag, NEW.status, 1), ('', NEW.tag, NEW.status, 1)
         ON CONFLICT DO UPDATE SET n = n + 1;"""
-TAKE = "UPDATE channel_count SET n = n - 1 WHERE account_id IN (OLD.account_id, '') AND status = OLD.status;"
+TAKE = """UPDATE channel_count SET n = n - 1
+        WHERE account_id IN (OLD.account_id, '') AND tag = OLD.tag AND status = OLD.status;"""
+ADD_ANY, TAKE_ANY = ADD.replace("NEW.tag", "''"), TAKE.replace("OLD.tag", "''")
 TRIGGERS = {
-    "channel_added": f"AFTER INSERT ON channel BEGIN {ADD} END",
-    "channel_moved": f"""AFTER UPDATE OF status, account_id ON channel BEGIN
-        {TAKE} {ADD} END""",
+    "channel_added": f"AFTER INSERT ON channel BEGIN {ADD_ANY} END",
+    "channel_changed": f"AFTER UPDATE OF status, account_id ON channel BEGIN {TAKE_ANY} {ADD_ANY} END",
     "channel_relisted": """AFTER UPDATE OF status, account_id, listed_at ON channel BEGIN
         UPDATE channel_tag SET status = NEW.status, account_id = NEW.account_id, listed_at = NEW.listed_at
         WHERE channel_id = NEW.pk; END""",
-    "channel_gone": f"""AFTER DELETE ON channel BEGIN
-        {TAKE}
+    "channel_gone": f"""AFTER DELETE ON channel BEGIN {TAKE_ANY}
         DELETE FROM channel_text WHERE rowid = OLD.pk;
         DELETE FROM channel_name WHERE rowid = OLD.pk; END""",
+    "channel_tag_added": f"AFTER INSERT ON channel_tag BEGIN {ADD} END",
+    "channel_tag_changed": f"AFTER UPDATE OF status, account_id ON channel_tag BEGIN {TAKE} {ADD} END",
+    "channel_tag_gone": f"AFTER DELETE ON channel_tag BEGIN {TAKE} END",
     "video_gone": "AFTER DELETE ON video BEGIN DELETE FROM video_text WHERE rowid = OLD.pk; END",
 }
 
@@ -53,12 +58,13 @@ def up(migrator, db):
 
     class ChannelCount(Base):
         account_id = CharField()
+        tag = CharField()
         status = CharField()
         n = IntegerField()
 
         class Meta:
             table_name = "channel_count"
-            primary_key = CompositeKey("account_id", "status")
+            primary_key = CompositeKey("account_id", "tag", "status")
 
     class ChannelTag(Base):
         channel = ForeignKeyField(Channel, on_delete="CASCADE")
@@ -101,9 +107,14 @@ def up(migrator, db):
         "account_id, status, listed_at FROM old_tag JOIN channel ON channel.pk = channel_id"
     )
     db.execute_sql("DROP TABLE old_tag")
-    for account in ("account_id", "''"):
+    for account, tag, table in (
+        ("account_id", "''", "channel"),
+        ("''", "''", "channel"),
+        ("account_id", "tag", "channel_tag"),
+        ("''", "tag", "channel_tag"),
+    ):
         db.execute_sql(
-            f"INSERT INTO channel_count SELECT {account}, status, count(*) FROM channel GROUP BY 1, 2"
+            f"INSERT INTO channel_count SELECT {account}, {tag}, status, count(*) FROM {table} GROUP BY 1, 2, 3"
         )
     for statement in (*INDEXES, *TEXTS.values()):
         db.execute_sql(statement)
@@ -117,7 +128,12 @@ def down(migrator, db):
         db.execute_sql(f"DROP TRIGGER {trigger}")
     for table in ("video_tag", "video", "channel_count", *TEXTS):
         db.execute_sql(f"DROP TABLE {table}")
-    for index in ("channel_tag_listed", "channel_listed_by_account_status", "channel_listed_by_mode"):
+    for index in (
+        "channel_tag_listed",
+        "channel_tag_listed_by_account",
+        "channel_listed_by_account_status",
+        "channel_listed_by_mode",
+    ):
         db.execute_sql(f"DROP INDEX {index}")
     for column in ("account_id", "status", "listed_at"):
         db.execute_sql(f"ALTER TABLE channel_tag DROP COLUMN {column}")
