@@ -8,9 +8,11 @@ import peewee
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playhouse.migrations import Runner
 
 from db import (
     EPOCH,
+    MIGRATIONS,
     PRAGMAS,
     SchemaError,
     UnsafeSqliteError,
@@ -23,9 +25,11 @@ from db import (
     to_ms,
     wal_is_safe,
 )
+from live.search import search
 from models import TABLES, Channel, Session
 from models_search import SEARCH_TABLES
 from schemas import ChannelCreate
+from tests.invariants import miscounted
 
 FIELD = UtcField()
 
@@ -89,6 +93,26 @@ def test_migrations_make_exactly_what_the_models_describe(migrated, tmp_path):
     for table, described in by_models.items():
         for kind, parts in described.items():
             assert by_migrations[table][kind] == parts, (table, kind)
+
+
+def test_channels_of_an_older_release_are_counted_and_found_after_the_upgrade(file, now):
+    old = Runner(bind(f"sqlite:///{file}"), str(MIGRATIONS))
+    with connection():
+        old.up("0001_initial")
+        before = shape(database.obj)
+        row = Channel(**channel_fields(), id="ch_old", name_folded="dem", status="ended")
+        row.name, row.description, row.tags = "Đêm", "Nhạc", ["Huế"]
+        row.stream_token, row.created_at, row.updated_at, row.listed_at = "t" * 8, now, now, now
+        row.save()
+        database.execute_sql("INSERT INTO channel_tag (channel_id, tag) VALUES (1, 'Huế')")
+    migrate()
+    with connection():
+        assert miscounted() == set()
+        for query in ("dem", "nhac", "hue"):
+            [found] = search({"query": query, "page": 0, "length": 10}, None, now).rows
+            assert found.row.id == "ch_old"
+        old.down("0003_search")
+        assert shape(database.obj) == before
 
 
 def test_migrating_again_does_nothing(migrated):
