@@ -13,14 +13,14 @@ from typing import Any
 
 from peewee import IntegrityError
 
-from db import database
+from db import database, run
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock, fulltext
 from live.events import emit, note, note_refused
 from live.links import Links
 from live.snapshot import session_ms
 from live.text import folded
-from models import Channel, ChannelTag, EndReason, EventName, Session, Status, new_id, new_stream_token
+from models import Channel, EndReason, EventName, Session, Status, new_id, new_stream_token
 from wire import camel, iso
 
 # A publisher that has been silent for this long no longer keeps the next one out: an encoder that lost its
@@ -297,12 +297,13 @@ class Lifecycle:
             raise _in_use()
 
     def _write_tags(self, channel: Channel) -> None:
-        ChannelTag.delete().where(ChannelTag.channel == channel).execute()
-        if channel.tags:
-            same = {name: getattr(channel, name) for name in ("account_id", "status", "listed_at")}
-            ChannelTag.insert_many(
-                [same | {"channel": channel, "tag": tag} for tag in channel.tags]
-            ).execute()
+        run("DELETE FROM channel_tag WHERE channel_id = ?", channel.pk)
+        for tag in channel.tags:
+            run(
+                "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) "
+                "SELECT pk, ?, account_id, status, listed_at FROM channel WHERE pk = ?",
+                *(tag, channel.pk),
+            )
 
     @contextmanager
     def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:
