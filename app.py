@@ -28,7 +28,20 @@ from live.links import Links
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, make_folders, share_socket
 from routes import audit as audit_log
-from routes import docs, event, hooks, live, pages, service, statistics, token, user, webhook
+from routes import (
+    docs,
+    event,
+    hooks,
+    live,
+    pages,
+    search,
+    service,
+    statistics,
+    token,
+    user,
+    video,
+    webhook,
+)
 from routes.context import Box
 from wake import Bell
 
@@ -51,6 +64,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(token.bp, url_prefix="/v1/token")
     app.register_blueprint(audit_log.bp, url_prefix="/v1/audit")
     app.register_blueprint(statistics.bp, url_prefix="/v1/statistics")
+    app.register_blueprint(search.bp, url_prefix="/v1/search")
+    app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
     app.register_blueprint(docs.bp)
     for group in commands.GROUPS:

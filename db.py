@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import peewee
 from playhouse.migrations import Runner
@@ -89,6 +89,13 @@ class JsonField(peewee.TextField):
 
     def python_value(self, value: str | None) -> Any:
         return None if value is None else json.loads(value)
+
+
+class Sql(NamedTuple):
+    """A piece of SQL with the values of its `?`."""
+
+    text: str
+    values: list[Any]
 
 
 def to_ms(moment: datetime) -> int:

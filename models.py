@@ -111,6 +111,10 @@ class Channel(Row):
         return cls.one("id = ?", channel_id)
 
     @classmethod
+    def among(cls, pks: list[int]) -> list[Self]:
+        return cls.some("pk IN (?)", pks)
+
+    @classmethod
     def holding(cls, stream_token: str) -> Self | None:
         """The channel that this token opens, or else the newest ended one that had it."""
         return cls.one("stream_token = ? ORDER BY status = 'ended', pk DESC", stream_token)
@@ -125,10 +129,16 @@ class Channel(Row):
 
 
 class ChannelTag(Row):
-    """A channel's tags once more, one row each, so that a list filtered by tag uses an index."""
+    """A channel's tags once more, one row each, with what lists filter and sort by: one index has it all.
+
+    A trigger keeps account, status and time as the channel has them.
+    """
 
     channel = ForeignKeyField(Channel, backref="tag_rows", on_delete="CASCADE")
-    tag = CharField(index=True)
+    tag = CharField()
+    account_id = CharField()
+    status = CharField()
+    listed_at = UtcField()
 
     class Meta:
         table_name = "channel_tag"
@@ -346,6 +356,18 @@ TimelineEntry.add_index(
 Channel.add_index(Channel.listed_at, Channel.pk, name="channel_listed")
 Channel.add_index(Channel.status, Channel.listed_at, Channel.pk, name="channel_listed_by_status")
 Channel.add_index(Channel.account_id, Channel.listed_at, Channel.pk, name="channel_listed_by_account")
+Channel.add_index(
+    *(Channel.account_id, Channel.status, Channel.listed_at, Channel.pk),
+    name="channel_listed_by_account_status",
+)
+Channel.add_index(Channel.mode, Channel.listed_at, Channel.pk, name="channel_listed_by_mode")
+ChannelTag.add_index(
+    *(ChannelTag.tag, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.status), name="channel_tag_listed"
+)
+ChannelTag.add_index(
+    *(ChannelTag.tag, ChannelTag.account_id, ChannelTag.listed_at, ChannelTag.channel, ChannelTag.status),
+    name="channel_tag_listed_by_account",
+)
 Delivery.add_index(
     Delivery.index(Delivery.webhook_id, Delivery.queue, Delivery.pk, name="delivery_pending").where(
         Delivery.status == SQL("'pending'")

@@ -15,14 +15,14 @@ from peewee import IntegrityError
 import audit
 from db import database, run
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
-from live import clock
+from live import clock, fulltext
 from live.arrival import Arrival, RefusedError, given_up
 from live.events import emit, note, note_refused
 from live.limits import Limits
 from live.links import Links
 from live.snapshot import session_ms
 from live.text import folded
-from models import Channel, ChannelTag, EndReason, EventName, Session, Status, new_id, new_stream_token
+from models import Channel, EndReason, EventName, Session, Status, new_id, new_stream_token
 from wire import camel, iso
 
 KEPT_AFTER_THE_END = {"name", "description", "tags", "metadata"}
@@ -54,6 +54,7 @@ class Lifecycle:
                     | {"created_at": now, "updated_at": now, "listed_at": now}
                 )
                 self._write_tags(channel)
+                fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
                 note(channel, "created", now)
                 if channel.start_at:
                     note(channel, "scheduled", now, startAt=iso(channel.start_at))
@@ -82,6 +83,8 @@ class Lifecycle:
             channel.updated_at = now
             if "tags" in changed:
                 self._write_tags(channel)
+            if {"name", "description", "tags"} & set(changed):
+                fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
             note(channel, "updated", now, fields=[camel(name) for name in changed])
             audit.record("update", "channel", channel.id, channel.account_id, now)
             if "start_at" in changed:
@@ -290,7 +293,11 @@ class Lifecycle:
     def _write_tags(self, channel: Channel) -> None:
         run("DELETE FROM channel_tag WHERE channel_id = ?", channel.pk)
         for tag in channel.tags:
-            ChannelTag.create(channel=channel, tag=tag)
+            run(
+                "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) "
+                "SELECT pk, ?, account_id, status, listed_at FROM channel WHERE pk = ?",
+                *(tag, channel.pk),
+            )
 
     @contextmanager
     def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:

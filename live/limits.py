@@ -7,7 +7,7 @@ from typing import Any
 import audit
 from db import database, run, to_ms
 from errors import InvalidError, LimitError, NotFoundError
-from models import Channel, Session, Status, User
+from models import Channel, Session, User
 from wire import ACCOUNT_ID
 
 Values = dict[str, int | None]
@@ -116,9 +116,9 @@ def usage(account_id: str) -> dict[str, int]:
 
 
 def channels_of(account_id: str) -> int:
-    not_ended = [status.value for status in Status if status != Status.ENDED]
     [(count,)] = run(
-        "SELECT COUNT(*) FROM channel WHERE account_id = ? AND status IN (?)", account_id, not_ended
+        "SELECT COALESCE(SUM(n), 0) FROM channel_count WHERE account_id = ? AND tag = '' AND status != 'ended'",
+        account_id,
     )
     return count
 
@@ -133,7 +133,8 @@ def live_of(account_id: str) -> int:
 
 
 def stored_bytes(account_id: str) -> int:
-    return 0
+    [(size,)] = run("SELECT COALESCE(SUM(size), 0) FROM video WHERE account_id = ?", account_id)
+    return size
 
 
 def measure(session: Session, now: datetime) -> bool:

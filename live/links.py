@@ -16,6 +16,10 @@ class Links:
         """The live playlist: only while the channel is live (contract, section 2)."""
         return f"{self.public_url}/play/{channel.id}/master.m3u8" if channel.status == Status.LIVE else None
 
+    def media(self, path: str) -> str:
+        """A file below DATA_DIR/media."""
+        return f"{self.public_url}/play/{path}"
+
     def ingest(self) -> dict[str, str]:
         """Every way in that the media server offers."""
         return {"rtmp": self.rtmp_url}

@@ -1,13 +1,17 @@
-"""Lists: filters and pages (contract, sections 2, 3 and 6)."""
+"""Lists: filters and pages (contract, sections 2, 3, 5 and 6)."""
 
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from peewee import Field, ModelSelect
 
+from db import to_ms
 from errors import InvalidError
+from live import fulltext
+from live.selection import CHANNELS, Condition, Key, Kind, Selection, page
 from live.text import folded
-from models import AuditEntry, Channel, ChannelTag, Event, Session, TimelineEntry
+from models import AuditEntry, Channel, Event, Session, TimelineEntry
+from models_search import Video
 from wire import NOW
 
 
@@ -18,21 +22,30 @@ class Page(NamedTuple):
 
 def channels(asked: dict[str, Any], now: datetime) -> Page:
     """The channels that match ChannelQuery's fields."""
-    found = Channel.select()
-    if asked.get("account_id"):
-        found = found.where(Channel.account_id == asked["account_id"])
-    if asked.get("status"):
-        found = found.where(Channel.status.in_(asked["status"]))
+    wanted = selection(CHANNELS, asked, now)
     if asked.get("query"):
-        found = found.where(Channel.name_folded.contains(folded(asked["query"])))
-    if asked.get("tags"):
-        tagged = ChannelTag.select(ChannelTag.channel).where(ChannelTag.tag.in_(asked["tags"]))
-        found = found.where(Channel.pk.in_(tagged))
-    found = within(found, Channel.listed_at, asked, now)
-    order = (Channel.listed_at, Channel.pk)
-    if asked["order"] == "desc":
-        order = tuple(column.desc() for column in order)
-    return paged(found.order_by(*order), asked)
+        part = folded(asked["query"])
+        wanted.text = fulltext.containing(part)
+        wanted.check = Condition("name_folded", "instr(name_folded, ?) > 0", [part])
+    return Page(read(Channel, page([wanted], asked)), wanted.total())
+
+
+def selection(kind: Kind, asked: dict[str, Any], now: datetime) -> Selection:
+    """What all lists of channels and videos filter by: account, status, tags, from and to."""
+    wanted = Selection(kind, tags=asked.get("tags", []))
+    wanted.where("account_id", "account_id = ?", asked.get("account_id"))
+    if asked.get("status"):
+        wanted.where("status", "status IN (?)", asked["status"])
+    start, end = span(asked, now)
+    wanted.where(kind.time, f"{kind.time} >= ?", start and to_ms(start))
+    wanted.where(kind.time, f"{kind.time} < ?", end and to_ms(end))
+    return wanted
+
+
+def read(model: type[Channel] | type[Video], keys: list[Key]) -> list[Any]:
+    """The rows of these keys, in their order, less what was deleted meanwhile."""
+    found = {row.pk: row for row in model.among([key.pk for key in keys])}
+    return [found[key.pk] for key in keys if key.pk in found]
 
 
 def sessions(channel: Channel, asked: dict[str, Any]) -> Page:
@@ -74,15 +87,20 @@ def audit(asked: dict[str, Any], now: datetime) -> Page:
 
 
 def within(found: ModelSelect, time: Field, asked: dict[str, Any], now: datetime) -> ModelSelect:
-    """Limit to `from` (inclusive) and `to` (exclusive)."""
-    start, end = (now if asked.get(name) == NOW else asked.get(name) for name in ("from_", "to"))
-    if start and end and start > end:
-        raise InvalidError.field("from", "Must not be after `to`.")
+    start, end = span(asked, now)
     if start:
         found = found.where(time >= start)
     if end:
         found = found.where(time < end)
     return found
+
+
+def span(asked: dict[str, Any], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """`from` (inclusive) and `to` (exclusive), either of which may be the word now."""
+    start, end = (now if asked.get(name) == NOW else asked.get(name) for name in ("from_", "to"))
+    if start and end and start > end:
+        raise InvalidError.field("from", "Must not be after `to`.")
+    return start, end
 
 
 def paged(found: ModelSelect, asked: dict[str, Any]) -> Page:

@@ -72,7 +72,7 @@ def statistics(config: Config) -> dict[str, Any]:
 
 
 def channels_by_status() -> dict[str, int]:
-    found = dict(run("SELECT status, COUNT(*) FROM channel GROUP BY status"))
+    found = dict(run("SELECT status, n FROM channel_count WHERE account_id = '' AND tag = ''"))
     return {status.value: found.get(status.value, 0) for status in Status}
 
 

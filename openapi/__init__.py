@@ -288,7 +288,8 @@ class _Describing:
             return told
         many = isinstance(given, list)
         self.plugin.converter.outgoing = True
-        one = _ref(self._component(given[0] if many else given))
+        kinds = [_ref(self._component(each)) for each in (given if many else [given])]
+        one = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
         self.plugin.converter.outgoing = False
         shape: Shape = {"ec": {"const": 0}, "data": {"type": "array", "items": one} if many else one}
         example: Shape = {"ec": 0, "data": [self._example(one)] if many else self._example(one)}

@@ -56,6 +56,7 @@ class Watch:
         for session in Session.select().order_by(Session.pk):
             self.sessions[session.channel_id].append(session)
         self.deliveries(self.read_news())
+        assert miscounted() == set()
         rows = {row.id: row for row in Channel.select()}
         for row in rows.values():
             self.transition(row)
@@ -181,3 +182,18 @@ class Watch:
 def sent_ms(session: Session, until: datetime) -> int:
     """Time with bytes: the silences between are none of it, and a clock that jumped back makes none."""
     return max(0, to_ms(until) - to_ms(session.start_time) - session.silent_ms)
+
+
+def miscounted() -> set[tuple]:
+    """Where the counters and what triggers keep beside the tags differ from the channels themselves."""
+    beside = "SELECT channel_id, account_id, status, listed_at FROM channel_tag"
+    own = "SELECT pk, account_id, status, listed_at FROM channel"
+    either = """SELECT account_id, '' AS tag, status FROM channel
+        UNION ALL SELECT account_id, tag, status FROM channel_tag"""
+    each = f"SELECT account_id, tag, status, count(*) FROM ({either}) GROUP BY 1, 2, 3"
+    every = f"SELECT '', tag, status, count(*) FROM ({either}) GROUP BY 2, 3"
+    counters = "SELECT account_id, tag, status, n FROM channel_count WHERE n != 0"
+    found, kept = (
+        set(database.execute_sql(sql).fetchall()) for sql in (f"{each} UNION ALL {every}", counters)
+    )
+    return (found ^ kept) | set(database.execute_sql(f"{beside} EXCEPT {own}").fetchall())

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.envelope import wrong
+from tests.invariants import miscounted
 from tests.story import after, arrival, new
 
 BASES = ("/v1/live", "/livestream/live")
@@ -258,3 +259,45 @@ def test_deleted_channels_are_in_no_list(client, make, names):
     make("stays")
     client.delete(f"/v1/live/{make('goes', tags='a').id}?delete=true")
     assert (names(), names(tags="a"), names(query="goes")) == (["stays"], [], [])
+
+
+def test_totals_stay_right_whatever_happens_to_a_channel(client, lifecycle, make, now):
+    def totals() -> list[int]:
+        asked = (
+            "",
+            "?status=init",
+            "?status=live,ended",
+            "?accountId=1",
+            "?accountId=1&status=ended",
+            "?tags=a",
+        )
+        asked += ("?tags=b&status=ended", "?tags=a&accountId=1&status=init", "?tags=a,b")
+        bodies = [client.get(f"/v1/live{query}").json for query in asked]
+        assert all(body["total"] == len(body["data"]) for body in bodies)
+        assert miscounted() == set()
+        return [body["total"] for body in bodies]
+
+    one, two = make("one", tags="a,b"), make("two", 1, tags="a", accountId="2")
+    assert totals() == [2, 2, 0, 1, 0, 2, 0, 1, 2]
+    session = lifecycle.publish(one.stream_token, arrival(1), now)
+    lifecycle.playable(session.id, now + after(seconds=9))
+    assert totals() == [2, 1, 1, 1, 0, 2, 0, 0, 2]
+    lifecycle.stop(one.id, now + after(seconds=10))
+    assert totals() == [2, 1, 1, 1, 1, 2, 1, 0, 2]
+    lifecycle.update(one.id, {"tags": ["c"]}, now + after(seconds=11))
+    assert totals() == [2, 1, 1, 1, 1, 1, 0, 0, 1]
+    lifecycle.delete(two.id, now + after(seconds=12))
+    assert totals() == [1, 0, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_a_tagged_list_goes_by_the_start_of_what_has_started(lifecycle, make, names, now):
+    early, _ = make("early", tags="a"), make("late", 10, tags="a,b")
+    assert names(tags="a") == names(tags="a,b") == ["late", "early"]
+    session = lifecycle.publish(early.stream_token, arrival(1), now + after(seconds=20))
+    lifecycle.playable(session.id, now + after(seconds=30))
+    assert names(tags="a") == names(tags="a,b") == ["early", "late"]
+
+
+def test_a_filter_on_nothing_but_commas_is_none(make, names):
+    make("a")
+    assert names(status=",", tags=" ,") == ["a"]

@@ -29,15 +29,21 @@ ARROWS = {
     "errors": {"wire"},
     "row": {"db"},
     "models": {"db", "row"},
+    "models_search": {"db", "models", "row"},
+    "schemas_search": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "errors", "release"},
     "audit": {"models"},
     "auth": {"config", "db", "errors", "models", "audit"},
-    "live": {"models", "schemas", "wire", "errors", "db", "audit", "config", "release"},
+    "live": {
+        *("models", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
+        *("audit", "config", "release"),
+    },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
+        *("models_search", "schemas_search"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {

@@ -1,0 +1,44 @@
+"""The video resource (contract, section 5)."""
+
+from typing import Any
+
+from flask import Blueprint, Response, current_app, g
+
+from auth import account_filter, require_token
+from db import utcnow
+from errors import nothing, ok, ok_list
+from live import videos
+from models_search import Video
+from routes.call import call
+from routes.context import box
+from schemas_search import VideoOut, VideoQuery
+
+bp = Blueprint("video", __name__)
+bp.before_request(require_token)
+
+
+@bp.get("")
+@call(VideoQuery, gives={200: [VideoOut]})
+def read_list(asked: dict[str, Any]) -> Response:
+    """List videos, the newest first."""
+    page = videos.found(asked | {"account_id": account_filter(asked.get("account_id"))}, utcnow())
+    return ok_list([videos.video_object(each, box.links) for each in page.rows], page.total, asked["page"])
+
+
+@bp.get("/<video_id>")
+@call(gives={200: VideoOut})
+def read(video_id: str) -> Response:
+    """Read one video."""
+    return ok(videos.video_object(own(video_id), box.links))
+
+
+@bp.delete("/<video_id>")
+@call(gives={204: None})
+def delete(video_id: str) -> Response:
+    """Remove a video and its files."""
+    videos.remove(own(video_id), current_app.config["LIVESTREAM"].media_dir, utcnow())
+    return nothing()
+
+
+def own(video_id: str) -> Video:
+    return videos.named(video_id, g.token.account_id)
