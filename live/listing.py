@@ -44,7 +44,7 @@ def selection(kind: Kind, asked: dict[str, Any], now: datetime) -> Selection:
 
 def read(model: type[Channel] | type[Video], keys: list[Key]) -> list[Any]:
     """The rows of these keys, in their order, less what was deleted meanwhile."""
-    found = {row.pk: row for row in model.among([key.pk for key in keys])}
+    found = {row.pk: row for row in model.among([key.pk for key in keys])} if keys else {}
     return [found[key.pk] for key in keys if key.pk in found]
 
 

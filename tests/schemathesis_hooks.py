@@ -7,9 +7,9 @@ import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
 
 FORM = "application/x-www-form-urlencoded"
-# Fields with a rule that no schema tells: the future, an order of two times, addresses that are never called, a
+# Fields with a rule that no schema tells: the future, an order of two values, addresses that are never called, a
 # number of different items.
-BEYOND_A_SCHEMA = {"startAt", "from", "to", "uri", "expiresAt", "tags"}
+BEYOND_A_SCHEMA = {"startAt", "from", "to", "uri", "expiresAt", "tags", "minDuration"}
 # A token with the role admin is bound to no account; an account has one user.
 BEYOND_THERE = {"/v1/token": {"accountId"}, "/v1/user": {"id"}}
 # The channel's state; a streamToken that is held; an Idempotency-Key that has another body.
@@ -25,6 +25,22 @@ def what_fits_the_schema_is_taken(ctx: CheckContext, response: Response, case: C
     names = BEYOND_A_SCHEMA | BEYOND_THERE.get(case.operation.path, set())
     beyond = told.get("errors") and told["errors"].keys() <= names
     assert told["ec"] in OF_THE_MOMENT or beyond, f"refused what fits the schema: {told}"
+
+
+REMOVED: set[str] = set()
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case, response: Response) -> None:
+    again = case.operation.path.startswith("/v1/user")  # an account can have a user again
+    if case.method.upper() == "DELETE" and response.status_code == 204 and not again:
+        REMOVED.add(f"{case.formatted_path}/")
+
+
+@schemathesis.check
+def what_was_removed_is_gone(ctx: CheckContext, response: Response, case: Case) -> None:
+    if case.method.upper() == "GET" and response.status_code == 200:
+        assert not [path for path in REMOVED if f"{case.formatted_path}/".startswith(path)]
 
 
 @schemathesis.hook

@@ -109,9 +109,9 @@ def test_channels_of_an_older_release_are_counted_and_found_after_the_upgrade(fi
     with connection():
         assert miscounted() == set()
         for query in ("dem", "nhac", "hue"):
-            [found] = search({"query": query, "page": 0, "length": 10}, None, now).rows
+            [found] = search({"query": query, "page": 0, "length": 10}, now).rows
             assert found.row.id == "ch_old"
-        old.down("0003_search")
+        old.down("0002_users_and_audit")
         assert shape(database.obj) == before
 
 

@@ -59,7 +59,7 @@ def steps_in(file: Path, asked: dict) -> int:
 
     with database.connection_context():
         database.connection().set_progress_handler(one_more, 1)
-        page = listing.channels(ChannelQuery().load_text(asked), None, NOW)
+        page = listing.channels(ChannelQuery().load_text(asked), NOW)
         assert len(page.rows) == 10 <= page.total, "a full page, or the comparison would not be one"
     return taken
 
@@ -105,9 +105,7 @@ def plans(act: Callable[[], object]) -> list[str]:
 def test_no_list_reads_the_whole_table_of_channels(many, count):
     for names in combinations(FILTERS, count):
         asked = ChannelQuery().load_text({name: FILTERS[name] for name in names})
-        whole = [
-            line for line in plans(lambda asked=asked: listing.channels(asked, None, NOW)) if is_whole(line)
-        ]
+        whole = [line for line in plans(lambda asked=asked: listing.channels(asked, NOW)) if is_whole(line)]
         assert whole == [], names
 
 
@@ -120,7 +118,7 @@ def test_no_search_reads_the_whole_table_of_channels(many):
         {"order": "asc", "query": "ba"},
     ):
         asked = SearchQuery().load_text(extra)
-        assert [line for line in plans(lambda asked=asked: search(asked, None, NOW)) if is_whole(line)] == []
+        assert [line for line in plans(lambda asked=asked: search(asked, NOW)) if is_whole(line)] == []
 
 
 def is_whole(line: str) -> bool:
@@ -129,14 +127,14 @@ def is_whole(line: str) -> bool:
 
 @pytest.mark.parametrize("asked", [*FLAT, {"tags": "tag-1,tag-2"}, {"from": "2026-01-01T00:00:00Z"}], ids=str)
 def test_a_list_is_walked_in_its_order_and_not_sorted(many, asked):
-    lines = plans(lambda: listing.channels(ChannelQuery().load_text(asked), None, NOW))
+    lines = plans(lambda: listing.channels(ChannelQuery().load_text(asked), NOW))
     assert [line for line in lines if "TEMP B-TREE FOR ORDER BY" in line] == []
 
 
 def test_a_part_of_many_names_is_walked_and_one_of_few_is_found(many, monkeypatch):
     def pages(most: int) -> tuple:
         monkeypatch.setattr("live.selection.TOO_MANY_TO_SORT", most)
-        page = listing.channels(ChannelQuery().load_text({"query": "ban"} | extra), None, NOW)
+        page = listing.channels(ChannelQuery().load_text({"query": "ban"} | extra), NOW)
         return [row.pk for row in page.rows], page.total
 
     for extra in (
