@@ -26,6 +26,9 @@ def test_the_running_api_keeps_to_its_description(config, request, tmp_path):
         options = {
             "--auth": f"{ROOT_ID}:{ROOT_SECRET}",
             "--checks": "all",
+            # It takes every DELETE for a removal, but one that answers 200 stopped a channel, which stays to be
+            # read. tests/schemathesis_hooks.py checks the same of those that answer 204.
+            "--exclude-checks": "use_after_free",
             "--max-examples": wanted or EXAMPLES,
             "--seed": seed,
             "--request-timeout": 20,
