@@ -50,16 +50,16 @@ class Wire(Schema):
 
         For what is answered again and again: a channel, in every read, list and event. Missing values are null.
         """
-        return {name: _shown(values.get(attribute)) for name, attribute in self.named}
+        get = values.get
+        return {
+            name: iso(value) if (value := get(attribute)).__class__ is datetime else value
+            for name, attribute in self.named
+        }
 
     @cached_property
     def named(self) -> list[tuple[str, str]]:
         fields_by_name = self.dump_fields.items()
         return [(field.data_key or name, field.attribute or name) for name, field in fields_by_name]
-
-
-def _shown(value: Any) -> Any:
-    return iso(value) if isinstance(value, datetime) else value
 
 
 def _typed(field: fields.Field | None, text: str) -> Any:

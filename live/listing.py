@@ -61,7 +61,7 @@ def open_sessions(channels: list[Channel]) -> dict[int, Session]:
     """The open session of each of these channels, by the channel's key: one query for a whole list."""
     if not channels:
         return {}
-    found = Session.select().where(Session.channel.in_(channels) & Session.stop_time.is_null())
+    found = Session.some("channel_id IN (?) AND stop_time IS NULL", [channel.pk for channel in channels])
     return {session.channel_id: session for session in found}
 
 

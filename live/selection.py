@@ -57,11 +57,13 @@ class Selection:
         """How many rows the text alone matches."""
         return run(f"SELECT count(*) FROM ({self.text.text})", *self.text.values)[0][0]
 
-    def parts(self, by_score: bool = False) -> list[Sql]:
-        """Queries of (kind, time, pk, score) that make up the list, each in its order without sorting."""
-        if self.text and by_score and not (self.conditions or self.tags):
-            found = f"SELECT '{self.kind.table}' AS kind, NULL AS time, pk, score FROM ({self.text.text})"
-            return [Sql(found, self.text.values)]
+    def newest(self) -> list[int]:
+        """Every match of the text that the filters let through, the newest first."""
+        rows = self._matching() if self.conditions or self.tags else self.text
+        return [pk for (pk,) in run(f"SELECT pk FROM ({rows.text}) ORDER BY pk DESC", *rows.values)]
+
+    def parts(self) -> list[Sql]:
+        """Queries of (kind, time, pk) that make up the list, each in its order without sorting."""
         if self.text and not (self.check and self.matches > TOO_MANY_TO_SORT):
             return [self._matching()]
         conditions = [*self.conditions, self.check] if self.check else self.conditions
@@ -94,7 +96,7 @@ class Selection:
 
     def _walk(self, conditions: list[Condition]) -> Sql:
         table, time = self.kind
-        return _where(f"SELECT '{table}' AS kind, {time} AS time, pk, NULL AS score FROM {table}", conditions)
+        return _where(f"SELECT '{table}' AS kind, {time} AS time, pk FROM {table}", conditions)
 
     def _tagged(self, tag: str, conditions: list[Condition]) -> Sql:
         table, time = self.kind
@@ -104,7 +106,7 @@ class Selection:
             beside = column in BESIDE_TAGS
             of_row = f"EXISTS (SELECT 1 FROM {table} WHERE {table}.pk = {key} AND {test})"
             tests.append(Condition(column, test if beside else of_row, values))
-        begin = f"SELECT '{table}' AS kind, {time} AS time, {key} AS pk, NULL AS score FROM {table}_tag"
+        begin = f"SELECT '{table}' AS kind, {time} AS time, {key} AS pk FROM {table}_tag"
         return _where(begin, tests)
 
     def _matching(self) -> Sql:
@@ -115,7 +117,7 @@ class Selection:
             conditions.append(Condition("tag", f"EXISTS ({tagged})", [self.tags]))
         # CROSS JOIN: SQLite is to start from the matches, which it takes for many.
         rows = _where(
-            f"SELECT '{table}' AS kind, {time} AS time, {table}.pk AS pk, found.score AS score "
+            f"SELECT '{table}' AS kind, {time} AS time, {table}.pk AS pk "
             f"FROM ({self.text.text}) AS found CROSS JOIN {table} ON {table}.pk = found.pk",
             conditions,
         )
@@ -128,18 +130,14 @@ class Key(NamedTuple):
     table: str
     time: int
     pk: int
-    score: float | None
 
 
 def page(selections: list[Selection], asked: dict[str, Any]) -> list[Key]:
     """One page of all selections together, by `asked`'s page, length and order."""
-    by_score = asked["order"] == "relevance"
-    parts = [part for each in selections for part in each.parts(by_score)]
+    parts = [part for each in selections for part in each.parts()]
     # A row can be in two parts because it has two of the tags: UNION shows it once.
     rows = _joined(parts, "UNION" if any(len(each.tags) > 1 for each in selections) else "UNION ALL")
-    order = {"relevance": "score DESC, pk DESC", "desc": "time DESC, pk DESC", "asc": "time, pk"}[
-        asked["order"]
-    ]
+    order = {"desc": "time DESC, pk DESC", "asc": "time, pk"}[asked["order"]]
     limits = (asked["length"], asked["page"] * asked["length"])
     return [Key(*row) for row in run(f"{rows.text} ORDER BY {order} LIMIT ? OFFSET ?", *rows.values, *limits)]
 

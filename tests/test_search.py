@@ -127,7 +127,7 @@ def test_any_text_is_found_by_itself_and_by_each_of_its_words(db, text):
     part = fulltext.containing(folded(text))
     queries = [fulltext.matching("channel", wanted) for wanted in (words(text), *zip(words(text))) if wanted]
     for sql in [*queries, part] if part else queries:
-        assert [pk for pk, _ in run(sql.text, *sql.values)] == [1], sql
+        assert [pk for (pk,) in run(sql.text, *sql.values)] == [1], sql
 
 
 def test_what_was_changed_is_found_by_its_new_words_only(lifecycle, make, names, now):
