@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -45,7 +45,8 @@ class Wire(Schema):
         kinds = {field.data_key: field for field in self.load_fields.values()}
         return self.load({name: _typed(kinds.get(name), text) for name, text in values.items()})
 
-    def show(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def show(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """What `dump` makes of values that are JSON's own kinds or times already, at a third of its price.
 
         For what is answered again and again: a channel, in every read, list and event. Missing values are null.
@@ -53,13 +54,14 @@ class Wire(Schema):
         get = values.get
         return {
             name: iso(value) if (value := get(attribute)).__class__ is datetime else value
-            for name, attribute in self.named
+            for name, attribute in cls.named()
         }
 
-    @cached_property
-    def named(self) -> list[tuple[str, str]]:
-        fields_by_name = self.dump_fields.items()
-        return [(field.data_key or name, field.attribute or name) for name, field in fields_by_name]
+    @classmethod
+    @cache
+    def named(cls) -> list[tuple[str, str]]:
+        """The names outside, each with the attribute that it shows."""
+        return [(field.data_key, field.attribute or name) for name, field in cls().dump_fields.items()]
 
 
 def _typed(field: fields.Field | None, text: str) -> Any:

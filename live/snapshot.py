@@ -8,15 +8,13 @@ from live.links import Links
 from models import Channel, Session
 from schemas import ChannelOut
 
-CHANNEL_OUT = ChannelOut()
-
 
 def channel_object(channel: Channel, session: Session | None, links: Links, now: datetime) -> dict[str, Any]:
     """The channel object of contract section 2; `session` is the open one, if there is one.
 
     Catch-up, recordings, pictures and health are not made yet, so theirs are null and empty.
     """
-    return CHANNEL_OUT.show(
+    return ChannelOut.show(
         channel.__data__
         | {
             "health": None,

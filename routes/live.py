@@ -83,7 +83,7 @@ def read_stream(channel_id: str) -> Response:
     may_see_stream_tokens()
     channel = own_channel(channel_id)
     audit.record("read_stream_token", "channel", channel.id, channel.account_id, utcnow())
-    return ok(StreamOut().dump(stream(channel)))
+    return ok(StreamOut.show(stream(channel)))
 
 
 @bp.route("/<channel_id>", methods=["PUT", "PATCH"])
@@ -111,7 +111,7 @@ def reset_token(channel_id: str, asked: Asked) -> Response:
     """Replace the streamToken; with `disconnect`, drop the publisher as well."""
     channel = own_channel(channel_id)
     fresh = box.lifecycle.reset_token(channel.id, asked["disconnect"], utcnow())
-    return ok(StreamOut().dump(stream(fresh)))
+    return ok(StreamOut.show(stream(fresh)))
 
 
 @bp.get("/<channel_id>/session")
@@ -139,12 +139,12 @@ def read_timeline(channel_id: str, asked: Asked) -> Response:
 def read_metadata(channel_id: str) -> Response:
     """Read what is being received now: the media of the running session, null where nobody publishes."""
     session = Session.open_of(own_channel(channel_id))
-    return ok(ReceivedOut().show(session.__data__ | {"session_id": session.id} if session else {}))
+    return ok(ReceivedOut.show(session.__data__ | {"session_id": session.id} if session else {}))
 
 
 def show_new(channel: Channel) -> Response:
     fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
-    return created(CreatedOut().dump(fields), f"{request.path}/{channel.id}")
+    return created(CreatedOut.show(fields), f"{request.path}/{channel.id}")
 
 
 def show(channel: Channel) -> dict[str, Any]:

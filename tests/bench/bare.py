@@ -25,8 +25,10 @@ TOKEN = "SELECT * FROM token WHERE id = ?"
 OPEN_SESSION = "SELECT * FROM session WHERE channel_id = ? AND stop_time IS NULL"
 HOLDER = "SELECT * FROM channel WHERE stream_token = ? ORDER BY status = 'ended', pk DESC LIMIT 1"
 USER = "SELECT * FROM user WHERE account_id = ?"
-PAGE = "SELECT * FROM channel ORDER BY listed_at DESC, pk DESC LIMIT 10 OFFSET 0"
+PAGE = "SELECT pk, listed_at FROM channel ORDER BY listed_at DESC, pk DESC LIMIT 10 OFFSET 0"
 INSERT = shape_of(Channel).insert
+TEXT = "INSERT INTO channel_text (rowid, name, tags, description) VALUES (?, ?, ?, ?)"
+NAME = "INSERT INTO channel_name (rowid, name) VALUES (?, ?)"
 NOTE = "INSERT INTO timeline (channel_id, time, kind, detail) VALUES (?, ?, 'created', '{}')"
 AUDIT = (
     "INSERT INTO audit (time, token_id, account_id, action, kind, target, client_ip, request_id) "
@@ -68,7 +70,7 @@ def read_list():
     return jsonify({"data": [dict(row) for row in rows], "total": total})
 
 
-COUNT = "SELECT COUNT(*) FROM channel"
+COUNT = "SELECT COALESCE(SUM(n), 0) FROM channel_count WHERE account_id = '' AND tag = ''"
 
 
 @app.post("/v1/live")
@@ -101,6 +103,8 @@ def create():
     values += [stream_token, None, "public", "{}", "init", None, now, now, None, None, None, None, now]
     values += [now + 86_400_000, 0, 0]
     [(pk,)] = db.execute(INSERT, values).fetchall()
+    db.execute(TEXT, (pk, folded(name), "", ""))
+    db.execute(NAME, (pk, folded(name)))
     db.execute(NOTE, (pk, now))
     db.execute(AUDIT, (now, token_id, channel_id, request.remote_addr))
     db.execute("COMMIT")
