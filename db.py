@@ -3,8 +3,9 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ PRAGMAS = {
     "wal_autocheckpoint": 1000,
     "journal_size_limit": 64 * 1024 * 1024,
 }
+NOT_WORTH_COUNTING_S = 0.2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database = peewee.DatabaseProxy()
@@ -49,10 +51,16 @@ class Sqlite(peewee.SqliteDatabase):
         self.turn = threading.Lock()
 
     def begin(self, lock_type: str | None = None) -> None:
+        began = time.monotonic()
         if not self.turn.acquire(timeout=self._timeout):
             raise peewee.OperationalError("database is locked by another thread")
+        waited = time.monotonic() - began
         try:
-            super().begin(lock_type)
+            if waited < NOT_WORTH_COUNTING_S:
+                super().begin(lock_type)
+            else:  # both waits together take no longer than one may
+                with busy_timeout(self._timeout - waited):
+                    super().begin(lock_type)
         except BaseException:
             self.turn.release()
             raise
@@ -172,12 +180,17 @@ def connection() -> Iterator[None]:
         yield
 
 
-def only_if_free(write: peewee.Query) -> None:
-    """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
-    database.execute_sql("PRAGMA busy_timeout = 0")
+@contextmanager
+def busy_timeout(seconds: float) -> Iterator[None]:
+    """For this connection, how long SQLite waits for another process that writes."""
+    database.execute_sql(f"PRAGMA busy_timeout = {int(max(0.0, seconds) * 1000)}")
     try:
-        write.execute()
-    except peewee.OperationalError:
-        return
+        yield
     finally:
         database.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
+
+
+def only_if_free(write: peewee.Query) -> None:
+    """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
+    with suppress(peewee.OperationalError), busy_timeout(0):
+        write.execute()

@@ -183,9 +183,7 @@ def own_box() -> Iterator[Box]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--races", type=int, default=4, help="how often each race is run; the issue asks for 100"
-    )
+    parser.addoption("--races", type=int, default=100, help="how often each race is run")
     parser.addoption(
         "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
     )

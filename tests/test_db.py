@@ -1,6 +1,7 @@
 """The database file: its schema, its settings, its mode, its time."""
 
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from models import TABLES, Channel, Session
 from models_search import SEARCH_TABLES
 from schemas import ChannelCreate
 from tests.invariants import miscounted
+from tests.race import at_once
 
 FIELD = UtcField()
 
@@ -252,3 +254,21 @@ def test_a_status_that_does_not_exist_cannot_be_stored(lifecycle, now):
 
 def channel_fields() -> dict:
     return ChannelCreate().load({"name": "A channel", "accountId": "1"})
+
+
+def test_a_writer_waits_once_and_not_for_threads_and_then_for_processes(migrated):
+    """Both waits of a writer, for its turn and for SQLite's lock, end together."""
+    other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    waits = at_once([wait_to_write] * 4)
+    assert all(waits)
+    assert max(waits) - began < PRAGMAS["busy_timeout"] / 1000 + 2
+    other.close()
+
+
+def wait_to_write() -> float | None:
+    """When this writer was told that it is locked out."""
+    with connection(), pytest.raises(peewee.OperationalError, match="locked"), database.atomic():
+        pass
+    return time.monotonic()
