@@ -258,7 +258,7 @@ def channel_fields() -> dict:
 
 def test_a_writer_does_not_wait_first_for_threads_and_then_as_long_for_processes(migrated, monkeypatch):
     monkeypatch.setitem(PRAGMAS, "busy_timeout", 2000)
-    database.obj._timeout = 2
+    bind(f"sqlite:///{migrated}")._timeout = 2
     other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     first = threading.Thread(target=refused_after)
