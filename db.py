@@ -3,8 +3,9 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,10 +50,14 @@ class Sqlite(peewee.SqliteDatabase):
         self.turn = threading.Lock()
 
     def begin(self, lock_type: str | None = None) -> None:
+        """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
+        began = time.monotonic()
         if not self.turn.acquire(timeout=self._timeout):
             raise peewee.OperationalError("database is locked by another thread")
+        waited_ms = round((time.monotonic() - began) * 1000)
         try:
-            super().begin(lock_type)
+            with self.patience(PRAGMAS["busy_timeout"] - waited_ms) if waited_ms > 100 else nullcontext():
+                super().begin(lock_type)
         except BaseException:
             self.turn.release()
             raise
@@ -66,6 +71,15 @@ class Sqlite(peewee.SqliteDatabase):
             super().rollback()
         finally:
             self.turn.release()
+
+    @contextmanager
+    def patience(self, wait_ms: int) -> Iterator[None]:
+        """Within this, this connection waits for SQLite's lock for so long and no longer."""
+        self.execute_sql(f"PRAGMA busy_timeout = {max(0, wait_ms)}")
+        try:
+            yield
+        finally:
+            self.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
 
 
 class UtcField(peewee.BigIntegerField):
@@ -174,10 +188,5 @@ def connection() -> Iterator[None]:
 
 def only_if_free(write: peewee.Query) -> None:
     """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
-    database.execute_sql("PRAGMA busy_timeout = 0")
-    try:
+    with suppress(peewee.OperationalError), database.patience(0):
         write.execute()
-    except peewee.OperationalError:
-        return
-    finally:
-        database.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")

@@ -1,6 +1,8 @@
 """The database file: its schema, its settings, its mode, its time."""
 
 import stat
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -145,6 +147,31 @@ def test_writers_take_the_lock_when_they_begin(migrated):
         with pytest.raises(peewee.sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+def test_who_waits_for_its_turn_and_for_the_lock_waits_no_longer_than_for_one_of_them(migrated):
+    other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    took, turn = [], threading.Barrier(3)
+
+    def write(late_s: float) -> None:
+        turn.wait(10)
+        with connection():
+            time.sleep(late_s)  # one after the other, so that the second finds the first at its turn
+            began = time.monotonic()
+            with pytest.raises(peewee.OperationalError, match="locked"), database.atomic():
+                pass
+            took.append(time.monotonic() - began)
+            assert database.execute_sql("PRAGMA busy_timeout").fetchone()[0] == PRAGMAS["busy_timeout"]
+
+    threads = [threading.Thread(target=write, args=(late_s,)) for late_s in (0.0, 2.0)]
+    for thread in threads:
+        thread.start()
+    turn.wait(10)
+    for thread in threads:
+        thread.join(20)
+    other.close()
+    assert [round(each) for each in took] == [5, 5]
 
 
 def test_the_database_is_readable_by_its_owner_only(migrated):
