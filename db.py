@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,6 @@ PRAGMAS = {
     "wal_autocheckpoint": 1000,
     "journal_size_limit": 64 * 1024 * 1024,
 }
-NOT_WORTH_COUNTING_S = 0.2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database = peewee.DatabaseProxy()
@@ -51,16 +50,14 @@ class Sqlite(peewee.SqliteDatabase):
         self.turn = threading.Lock()
 
     def begin(self, lock_type: str | None = None) -> None:
+        """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
         began = time.monotonic()
         if not self.turn.acquire(timeout=self._timeout):
             raise peewee.OperationalError("database is locked by another thread")
-        waited = time.monotonic() - began
+        waited_ms = round((time.monotonic() - began) * 1000)
         try:
-            if waited < NOT_WORTH_COUNTING_S:
+            with self.patience(PRAGMAS["busy_timeout"] - waited_ms) if waited_ms > 100 else nullcontext():
                 super().begin(lock_type)
-            else:  # both waits together take no longer than one may
-                with busy_timeout(self._timeout - waited):
-                    super().begin(lock_type)
         except BaseException:
             self.turn.release()
             raise
@@ -74,6 +71,15 @@ class Sqlite(peewee.SqliteDatabase):
             super().rollback()
         finally:
             self.turn.release()
+
+    @contextmanager
+    def patience(self, wait_ms: int) -> Iterator[None]:
+        """Within this, this connection waits for SQLite's lock for so long and no longer."""
+        self.execute_sql(f"PRAGMA busy_timeout = {max(0, wait_ms)}")
+        try:
+            yield
+        finally:
+            self.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
 
 
 class UtcField(peewee.BigIntegerField):
@@ -180,17 +186,7 @@ def connection() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def busy_timeout(seconds: float) -> Iterator[None]:
-    """For this connection, how long SQLite waits for another process that writes."""
-    database.execute_sql(f"PRAGMA busy_timeout = {int(max(0.0, seconds) * 1000)}")
-    try:
-        yield
-    finally:
-        database.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
-
-
 def only_if_free(write: peewee.Query) -> None:
     """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
-    with suppress(peewee.OperationalError), busy_timeout(0):
+    with suppress(peewee.OperationalError), database.patience(0):
         write.execute()

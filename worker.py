@@ -221,9 +221,11 @@ def main() -> None:
         config = from_env(os.environ)
         storage.make_folders(config)
         bind(config.database_url, config.sqlite_any_version)
+        with database.connection_context():
+            database.get_tables()  # reads the file: one that is no database ends the start, not the first tick
     except (ConfigError, UnsafeSqliteError) as error:
         sys.exit(str(error))
-    except OSError as error:
+    except (OSError, peewee.DatabaseError) as error:
         sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
     worker = build(config)
     for number in (signal.SIGTERM, signal.SIGINT):

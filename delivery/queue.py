@@ -19,6 +19,7 @@ from delivery import schedule, signature
 from models import Attempt, Delivery, DeliveryStatus, Webhook
 
 LEASE = timedelta(seconds=60)
+A_MOMENT = timedelta(seconds=1)  # what is new is due at once; two processes read the clock
 GIVEN_UP_AFTER = timedelta(days=5)
 ANSWER_KEPT = 1024
 LOOKED_AT = 24  # of each webhook: more than may be in flight to it
@@ -157,16 +158,28 @@ def turn_off(webhook_id: str, reason: str | None) -> None:
 
 
 def mend(now: datetime) -> int:
-    """Make due what stands first in its queue without a time: normally nothing; a safety net, not the path."""
+    """Make due what stands first in its queue without a time, and what a clock that was put back has left in a
+    far future: normally nothing; a safety net, not the path."""
+    rewound = _rewind(now)
     first = Delivery.select(fn.MIN(Delivery.pk)).where(PENDING).group_by(Delivery.webhook_id, Delivery.queue)
     stuck = Delivery.select(Delivery.pk).where(Delivery.pk.in_(first) & Delivery.next_at.is_null())
     if not (pks := [row.pk for row in stuck]):
-        return 0
-    return (
+        return rewound
+    return rewound + (
         Delivery.update(next_at=now)
         .where(Delivery.pk.in_(pks) & PENDING & Delivery.next_at.is_null())
         .execute()
     )
+
+
+def _rewind(now: datetime) -> int:
+    """Nothing waits for longer than its pause may last, or its lease: what would was timed by another clock."""
+    longest = [A_MOMENT, *(max(LEASE, 2 * pause) for pause in schedule.PAUSES), LEASE]
+    rows = 0
+    for tries, wait in enumerate(longest):
+        late = PENDING & (Delivery.attempts == tries) & (Delivery.next_at > now + wait)
+        rows += Delivery.update(next_at=now).where(late).execute()
+    return rows
 
 
 def _look(

@@ -149,6 +149,31 @@ def test_writers_take_the_lock_when_they_begin(migrated):
         other.close()
 
 
+def test_who_waits_for_its_turn_and_for_the_lock_waits_no_longer_than_for_one_of_them(migrated):
+    other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    took, turn = [], threading.Barrier(3)
+
+    def write(late_s: float) -> None:
+        turn.wait(10)
+        with connection():
+            time.sleep(late_s)  # one after the other, so that the second finds the first at its turn
+            began = time.monotonic()
+            with pytest.raises(peewee.OperationalError, match="locked"), database.atomic():
+                pass
+            took.append(time.monotonic() - began)
+            assert database.execute_sql("PRAGMA busy_timeout").fetchone()[0] == PRAGMAS["busy_timeout"]
+
+    threads = [threading.Thread(target=write, args=(late_s,)) for late_s in (0.0, 2.0)]
+    for thread in threads:
+        thread.start()
+    turn.wait(10)
+    for thread in threads:
+        thread.join(20)
+    other.close()
+    assert [round(each) for each in took] == [5, 5]
+
+
 def test_the_database_is_readable_by_its_owner_only(migrated):
     with connection():
         database.execute_sql(
@@ -254,24 +279,3 @@ def test_a_status_that_does_not_exist_cannot_be_stored(lifecycle, now):
 
 def channel_fields() -> dict:
     return ChannelCreate().load({"name": "A channel", "accountId": "1"})
-
-
-def test_a_writer_does_not_wait_first_for_threads_and_then_as_long_for_processes(migrated, monkeypatch):
-    monkeypatch.setitem(PRAGMAS, "busy_timeout", 2000)
-    bind(f"sqlite:///{migrated}")._timeout = 2
-    other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    first = threading.Thread(target=refused_after)
-    first.start()
-    first.join(1)  # it has had its turn for a second when the other one comes
-    assert 1 < refused_after() < 2.7
-    first.join()
-    other.close()
-
-
-def refused_after() -> float:
-    """For how many seconds a writer waited until it was told that the database is locked."""
-    began = time.monotonic()
-    with connection(), pytest.raises(peewee.OperationalError, match="locked"), database.atomic():
-        pass
-    return time.monotonic() - began

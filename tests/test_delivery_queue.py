@@ -257,6 +257,20 @@ def test_a_queue_that_waits_for_nothing_is_mended(config):
     assert (again(stuck).next_at, again(behind).next_at) == (T0, None)
 
 
+def test_a_clock_that_is_put_back_leaves_nothing_in_a_far_future(config):
+    webhook = hook(config)
+    new, failed, claimed = happen(webhook, "ch_a"), happen(webhook, "ch_b"), happen(webhook, "ch_c")
+    jobs = {job.pk: job for job in claim(webhook)}
+    with connection():
+        queue.record([(jobs[failed.pk], answered(500))], T0, lambda: 0.5)
+        queue.release([(jobs[new.pk], T0)], T0)
+        Delivery.update(attempts=0).where(Delivery.pk == new.pk).execute()
+        earlier = T0 - 3600 * SECOND
+        assert queue.mend(T0) == 0
+        assert queue.mend(earlier) == 3
+    assert {again(each).next_at for each in (new, failed, claimed)} == {earlier}
+
+
 def test_a_redelivery_waits_for_nothing_and_holds_up_nothing(config):
     webhook = hook(config)
     stuck, behind = happen(webhook), happen(webhook)

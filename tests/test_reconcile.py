@@ -66,7 +66,19 @@ def test_every_publisher_of_many_is_seen_once():
     assert len({each.connection for each in publishers}) == 12
 
 
-@pytest.mark.parametrize("xml", [b"", b"<rtmp>", b"\xff", b"<html><body>502</body>", b"not xml"])
+A_PUBLISHER = (
+    b"<rtmp><server><application><live><stream><name>s</name><bytes_in>%s</bytes_in><client><publishing/>"
+)
+ITS_END = b"</client></stream></live></application></server></rtmp>"
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        *(b"", b"<rtmp>", b"\xff", b"<html><body>502</body>", b"not xml"),
+        *(b"<rtmp/>", b"<rtmp><server/></rtmp>", A_PUBLISHER % b"many" + ITS_END),
+    ],
+)
 def test_an_answer_that_is_no_stat_is_not_nobody(xml):
     with pytest.raises(MediaServerError) as caught:
         parse_stat(xml, "aa")

@@ -66,19 +66,24 @@ def parse_stat(xml: bytes, instance: str) -> Look:
         raise MediaServerError(f"/stat is not XML: {error}", gone=False) from None
     if root.tag != "rtmp":  # some other page: it must not read as "nobody publishes"
         raise MediaServerError(f"/stat is not of nginx-rtmp: <{root.tag}>", gone=False)
-    publishers = [
-        Publisher(
-            connection=connection_id(instance, client.findtext("id", "")),
-            client_id=client.findtext("id", ""),
-            stream=stream.findtext("name", ""),
-            bytes_in=int(stream.findtext("bytes_in", "0")),
-            video=_video(stream.find("meta/video")),
-            audio=_audio(stream.find("meta/audio")),
-        )
-        for stream in root.iterfind("server/application/live/stream")
-        for client in stream.iterfind("client")
-        if client.find("publishing") is not None
-    ]
+    if root.find("server/application/live") is None:  # cut short, or of another configuration than ours
+        raise MediaServerError("/stat lists no live application", gone=False)
+    try:
+        publishers = [
+            Publisher(
+                connection=connection_id(instance, client.findtext("id", "")),
+                client_id=client.findtext("id", ""),
+                stream=stream.findtext("name", ""),
+                bytes_in=int(stream.findtext("bytes_in", "0")),
+                video=_video(stream.find("meta/video")),
+                audio=_audio(stream.find("meta/audio")),
+            )
+            for stream in root.iterfind("server/application/live/stream")
+            for client in stream.iterfind("client")
+            if client.find("publishing") is not None
+        ]
+    except ValueError as error:
+        raise MediaServerError(f"/stat has a number that is none: {error}", gone=False) from None
     return Look(f"{KIND}/{instance}", publishers)
 
 
