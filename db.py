@@ -14,7 +14,6 @@ from playhouse.migrations import Runner
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 PRAGMAS = {
-    "auto_vacuum": 2,  # INCREMENTAL; of a new file only, and before anything else: docs/decisions/0006
     "journal_mode": "wal",
     "synchronous": 2,  # FULL: an answered write survives a power cut
     "foreign_keys": 1,
@@ -25,6 +24,7 @@ PRAGMAS = {
     "wal_autocheckpoint": 1000,
     "journal_size_limit": 64 * 1024 * 1024,
 }
+SHRINKING = "PRAGMA auto_vacuum = 2"  # INCREMENTAL
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database = peewee.DatabaseProxy()
@@ -141,7 +141,18 @@ def file_at(path: Path) -> Sqlite:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():  # to open and close one that is in use would let go of this process's locks on it
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
+    if path.stat().st_size == 0:
+        _begin(path)
     return Sqlite(str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False)
+
+
+def _begin(path: Path) -> None:
+    """Make a file that can shrink in steps, which only one without content can become (docs/decisions/0006). Not
+    among PRAGMAS: this one would write to the file at every connection."""
+    new = peewee.sqlite3.connect(path, timeout=5)
+    new.execute(SHRINKING)
+    new.execute("PRAGMA journal_mode = wal")
+    new.close()
 
 
 def wal_bytes(path: Path) -> int:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import peewee
 
 from config import Config
-from db import file_at, path_of, wal_bytes
+from db import SHRINKING, file_at, path_of, wal_bytes
 from release import RELEASE
 from upkeep import archive
 from upkeep.archive import BackupError
@@ -65,7 +65,8 @@ def check(copy: Path, name: str) -> None:
         raise BackupError(f"{name} is damaged: {error}. Restore an earlier backup.") from error
     for found in faults:
         if found not in ([], [("ok",)]):
-            raise BackupError(f"{name} is damaged: {found[0]}. Restore an earlier backup.")
+            fault = str(found[0][0]).splitlines()[-1]
+            raise BackupError(f"{name} is damaged: {fault}. Restore an earlier backup.")
 
 
 def ask(copy: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -124,6 +125,8 @@ def _copy_database(source: Path, copy: Path) -> None:
     sqlite = file_at(source)
     try:
         with sqlite.connection_context():
+            if sqlite.pragma("auto_vacuum") == 0:  # of an older release: the copy can shrink in steps
+                sqlite.execute_sql(SHRINKING)
             sqlite.execute_sql("VACUUM INTO ?", (str(copy),))
     except peewee.DatabaseError as error:
         raise BackupError(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from config import Config
-from db import file_at, path_of, utcnow
+from db import SHRINKING, file_at, path_of, utcnow
 from media.storage import make_folders
 from upkeep import opening, running
 from upkeep.backup import back_up
@@ -90,6 +90,7 @@ def vacuum_command(config: Config) -> None:
         before = path.stat().st_size
         sqlite = file_at(path)
         with sqlite.connection_context():
+            sqlite.execute_sql(SHRINKING)
             sqlite.execute_sql("VACUUM")
             sqlite.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     click.echo(f"{path}: {before / 2**20:,.1f} MiB before, {path.stat().st_size / 2**20:,.1f} MiB now.")

@@ -101,14 +101,14 @@ def quick_check(path: Path, seconds: float) -> str:
     sqlite = file_at(path)
     until = time.monotonic() + seconds
     with sqlite.connection_context():
-        sqlite.connection().set_progress_handler(lambda: time.monotonic() > until, 20_000)
+        sqlite.connection().set_progress_handler(lambda: time.monotonic() > until, 1000)
         try:
             [(found,)] = sqlite.execute_sql("PRAGMA quick_check(1)").fetchall()
         except peewee.OperationalError as error:
             if "interrupted" not in str(error):
                 raise
             found = "ok"
-    return "" if found == "ok" else found
+    return "" if found == "ok" else found.splitlines()[-1]
 
 
 def check_file(config: Config) -> None:
