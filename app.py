@@ -8,7 +8,9 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 
+import click
 import peewee
 from flask import Flask, Response, g, request
 from waitress import create_server
@@ -21,12 +23,12 @@ import metrics
 import worker
 from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
-from db import SchemaError, UnsafeSqliteError, bind, database, migrate, utcnow
+from db import UnsafeSqliteError, database, utcnow
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
 from logs import request_id, set_up_logging
-from media.storage import hook_secret, make_folders, share_socket
+from media.storage import hook_secret, share_socket
 from routes import audit as audit_log
 from routes import (
     docs,
@@ -43,6 +45,7 @@ from routes import (
     webhook,
 )
 from routes.context import Box
+from upkeep.opening import PROBLEMS, opened
 from wake import Bell
 
 log = logging.getLogger("web")
@@ -53,7 +56,7 @@ WELL_FORMED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def create_app(config: Config | None = None) -> Flask:
     """The public API, the pages and nothing that runs by itself."""
-    config = config or _prepare(from_env(os.environ))
+    config = config or _settings_of_a_command()
     app = _base(config)
     app.register_blueprint(service.bp)
     app.register_blueprint(live.bp, url_prefix="/v1/live")
@@ -174,12 +177,12 @@ def serve_hooks(config: Config) -> list[BaseWSGIServer]:
     return servers
 
 
-def _prepare(config: Config) -> Config:
-    """Folders and a migrated database: for `python app.py` and for commands, both of which may come first."""
-    make_folders(config)
-    bind(config.database_url, config.sqlite_any_version)
-    migrate()
-    return config
+def _settings_of_a_command() -> Config:
+    """For `flask --app app`; each command opens the database by itself, or leaves it closed."""
+    try:
+        return from_env(os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _show_root_token(config: Config) -> None:
@@ -201,13 +204,20 @@ def _run_inside(inside: worker.Worker) -> None:
 
 
 def main() -> None:
-    try:
-        config = _prepare(from_env(os.environ))
-    except (ConfigError, UnsafeSqliteError, SchemaError) as error:
-        sys.exit(str(error))
-    except (OSError, peewee.DatabaseError) as error:
-        sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
-    set_up_logging("web")
+    with ExitStack() as at_work:
+        try:
+            config = from_env(os.environ)
+            # Under script/server somebody has looked through the database already, and hooks wait for us.
+            at_work.enter_context(opened(config, utcnow(), thorough=config.worker == "inside"))
+        except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
+            sys.exit(str(error))
+        except (OSError, peewee.DatabaseError) as error:
+            sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
+        set_up_logging("web")
+        _serve_all(config)
+
+
+def _serve_all(config: Config) -> None:
     _show_root_token(config)
     try:
         public = serve(create_app(config), config)

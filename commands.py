@@ -8,11 +8,13 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
+import upkeep.commands
 from auth import create_token, revoke_token
 from db import connection, utcnow
 from errors import ApiError
 from models import Token
 from schemas_admin import ROLES, TokenCreate, TokenOut, TokenSecretOut
+from upkeep import opening
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
@@ -23,8 +25,10 @@ def command(act: Callable[..., None]) -> Callable[..., None]:
     @wraps(act)
     def run(**given: Any) -> None:
         try:
-            with connection():
+            with opening.at_hand(upkeep.commands.settings(), utcnow()), connection():
                 act(**given)
+        except opening.PROBLEMS as error:
+            raise click.ClickException(str(error)) from error
         except ApiError as error:
             raise click.ClickException(error.msg) from error
         except ValidationError as error:
@@ -80,4 +84,4 @@ def revoke(token_id: str) -> None:
     click.echo(f"{token_id} is revoked.")
 
 
-GROUPS = (token,)
+GROUPS = (token, *upkeep.commands.COMMANDS)

@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,6 +49,7 @@ class Config:
     ffmpeg: str | None
     sqlite_any_version: bool
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
+    kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
     token_id: str | None = None
     token_secret: str | None = field(default=None, repr=False)
 
@@ -59,6 +61,11 @@ class Config:
     @property
     def keys_dir(self) -> Path:
         return self.data_dir / "keys"
+
+    @property
+    def backups_dir(self) -> Path:
+        """The backups that upgrades take."""
+        return self.data_dir / "backups"
 
     @property
     def media_dir(self) -> Path:
@@ -127,6 +134,12 @@ def from_env(environ: Mapping[str, str]) -> Config:
             "max_bitrate": env.limit("USER_MAX_BITRATE"),
             "max_height": env.limit("USER_MAX_HEIGHT"),
             "max_storage": env.limit("USER_MAX_STORAGE"),
+        },
+        kept_for={
+            "events": env.days("RETENTION_EVENTS_DAYS", 30),
+            "audit": env.days("RETENTION_AUDIT_DAYS", 90),
+            "sessions": env.days("RETENTION_SESSIONS_DAYS", 365),
+            "channels": env.days("RETENTION_CHANNELS_DAYS", None),
         },
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
@@ -213,6 +226,15 @@ class _Reader:
             self.problems.append(f"{name} must be a whole number of 0 or more, not {value!r}.")
             return None
         return int(value)
+
+    def days(self, name: str, default: int | None) -> timedelta | None:
+        value = self.text(name, "never" if default is None else str(default))
+        if value == "never":
+            return None
+        if not re.fullmatch(r"[0-9]{1,5}", value) or int(value) == 0:
+            self.problems.append(f"{name} must be a number of days, 1 to 99999, or never, not {value!r}.")
+            return None
+        return timedelta(days=int(value))
 
     def host(self, name: str, default: str) -> str:
         value = self.text(name, default)

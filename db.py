@@ -25,6 +25,7 @@ PRAGMAS = {
     "wal_autocheckpoint": 1000,
     "journal_size_limit": 64 * 1024 * 1024,
 }
+SHRINKING = "PRAGMA auto_vacuum = 2"  # INCREMENTAL
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database = peewee.DatabaseProxy()
@@ -139,25 +140,76 @@ def bind(url: str, any_version: bool = False) -> Sqlite:
             f"SQLite {peewee.sqlite3.sqlite_version} can lose commits in WAL mode. Install pysqlite3 "
             "(requirements.txt has it), or set SQLITE_ANY_VERSION=1 to run all the same."
         )
-    path = Path(url.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
-    sqlite = Sqlite(str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False)
+    sqlite = file_at(path_of(url))
     database.initialize(sqlite)
     return sqlite
 
 
-def migrate() -> list[str]:
-    """Apply what is pending; returns the names. A newer schema than this release knows is refused."""
-    runner = Runner(database.obj, str(MIGRATIONS))
-    with database.connection_context():
-        unknown = [row.name for row in runner.status() if row.path is None]
-        if unknown:
-            raise SchemaError(
-                f"The database was migrated by a newer release ({', '.join(unknown)}). "
-                "Run that release, or restore the backup that was taken before the upgrade."
-            )
-        return runner.up()
+def path_of(url: str) -> Path:
+    """The file that a DATABASE_URL names."""
+    return Path(url.removeprefix("sqlite:///"))
+
+
+def file_at(path: Path) -> Sqlite:
+    """A database file by itself, with our settings, for those who look after files; the models go by `bind`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():  # to open and close one that is in use would let go of this process's locks on it
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
+    if path.stat().st_size == 0:
+        _begin(path)
+    return Sqlite(str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False)
+
+
+def _begin(path: Path) -> None:
+    """Make a file that can shrink in steps, which only one without content can become (docs/decisions/0006). Not
+    among PRAGMAS: this one would write to the file at every connection."""
+    new = peewee.sqlite3.connect(path, timeout=5)
+    new.execute(SHRINKING)
+    new.execute("PRAGMA journal_mode = wal")
+    new.close()
+
+
+def wal_bytes(path: Path) -> int:
+    """What the file beside the database takes that new writes go to; it grows while an old reader stays."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+class Schema(NamedTuple):
+    """The names of migrations: what the file has, and what this release would add."""
+
+    applied: list[str]
+    pending: list[str]
+
+
+def schema(sqlite: Sqlite) -> Schema:
+    """How far a file is migrated. A newer schema than this release knows is refused."""
+    with sqlite.connection_context():
+        rows = Runner(sqlite, str(MIGRATIONS)).status()
+    unknown = [row.name for row in rows if row.path is None]
+    if unknown:
+        raise SchemaError(
+            f"The database was migrated by a newer release ({', '.join(unknown)}). "
+            "Run that release, or restore the backup that was taken before the upgrade."
+        )
+    return Schema([row.name for row in rows if row.applied], [row.name for row in rows if not row.applied])
+
+
+def migrate(sqlite: Sqlite | None = None) -> list[str]:
+    """Apply what is pending, all of it or nothing; returns the names."""
+    sqlite = sqlite or database.obj
+    if not (pending := schema(sqlite).pending):
+        return []
+    with sqlite.connection_context():
+        # Within a transaction this cannot be turned off, and migrations replace tables that others point to.
+        sqlite.pragma("foreign_keys", 0)
+        with sqlite.atomic():
+            Runner(sqlite, str(MIGRATIONS)).up()
+            if broken := sqlite.execute_sql("PRAGMA foreign_key_check").fetchall():
+                raise SchemaError(f"A migration left rows that point to nothing: {broken[:3]}.")
+    return pending
 
 
 def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 
 from config import Config
+from db import path_of, wal_bytes
 from live import system
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,6 +46,8 @@ class _Now:
         yield _gauge("part_up", "Whether a part is well", "part", _ups(known["parts"]))
         yield GaugeMetricFamily("livestream_sessions_open", "Publishers now", known["sessions"])
         yield GaugeMetricFamily("livestream_ingest_bits_per_second", "From publishers", known["bitrate_in"])
+        wal = wal_bytes(path_of(self.config.database_url))
+        yield GaugeMetricFamily("livestream_wal_bytes", "Written, not yet in the database file", wal)
         yield GaugeMetricFamily("livestream_data_free_bytes", "Free in DATA_DIR", known["storage"]["free"])
         if known["storage"]["used"] is not None:
             yield GaugeMetricFamily("livestream_media_bytes", "Media on disk", known["storage"]["used"])

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TextIO
 
@@ -20,19 +21,20 @@ import peewee
 import psutil
 
 from config import Config, ConfigError, from_env
-from db import UnsafeSqliteError, bind, database, utcnow
+from db import UnsafeSqliteError, database, utcnow
 from delivery.dispatcher import Dispatcher
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
 from live.reconcile import lost_all, reconcile
-from live.retention import forget
+from live.retention import forget, give_back
 from logs import set_up_logging
 from media import ffmpeg, storage
 from media.packager import Job, Packagers, Report
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
 from models import Channel, Session, Status
+from upkeep.opening import PROBLEMS, opened
 from wake import Bell, Doorman
 
 log = logging.getLogger("worker")
@@ -69,6 +71,7 @@ class Worker:
         self.media_seen_at: float | None = None
         self.media_problem = ""
         self.look_wanted = True
+        self.forgetting = False
         self.stored_bytes: int | None = None
 
     def run(self) -> None:
@@ -119,8 +122,8 @@ class Worker:
                 self._step("sweep", self._sweep)
         if self._due("measure", mono, MEASURE_EVERY_S):
             self._measure()
-        if self._due("retention", mono, FORGET_EVERY_S):
-            self._step("retention", lambda: forget(now))
+        if self.forgetting or self._due("retention", mono, FORGET_EVERY_S):
+            self._step("retention", lambda: self._forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
             self._step("pulse", self._pulse)
         return 0.1 if self.packagers.starting or (self.media and self.look_wanted) else 0.5
@@ -183,6 +186,11 @@ class Worker:
         storage.remove_channels(self.config.media_dir, set(on_disk) - {channel.id for channel in kept})
         self.packagers.trim_logs()
 
+    def _forget(self, now: datetime) -> None:
+        """A little in each tick, until all of it is done."""
+        self.forgetting = False  # should it fail, it is tried again in its own time, not in every tick
+        self.forgetting = forget(self.config.kept_for, now) > 0 or give_back() > 0
+
     def _measure(self) -> None:
         """On the side: many files take a while to look at, and nothing waits for the sum."""
 
@@ -217,20 +225,18 @@ def build(config: Config) -> Worker:
 
 def main() -> None:
     set_up_logging("worker")
-    try:
-        config = from_env(os.environ)
-        storage.make_folders(config)
-        bind(config.database_url, config.sqlite_any_version)
-        with database.connection_context():
-            database.get_tables()  # reads the file: one that is no database ends the start, not the first tick
-    except (ConfigError, UnsafeSqliteError) as error:
-        sys.exit(str(error))
-    except (OSError, peewee.DatabaseError) as error:
-        sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
-    worker = build(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: worker.stop())
-    worker.run()
+    with ExitStack() as at_work:
+        try:
+            config = from_env(os.environ)
+            at_work.enter_context(opened(config, utcnow(), thorough=False))
+        except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
+            sys.exit(str(error))
+        except (OSError, peewee.DatabaseError) as error:
+            sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
+        worker = build(config)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+        worker.run()
 
 
 if __name__ == "__main__":

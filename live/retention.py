@@ -1,32 +1,104 @@
-"""What is kept for a time only: events 30 days, the audit log 90, answers to an Idempotency-Key one (contract)."""
+"""What is kept for a time only: by kind of row, for as long as the settings say (README.md, RETENTION_...).
 
+Rows are numbered in the order of time, so that the oldest are the first of their table: nothing is searched for and
+no index is needed. A clock that was wrong for a while may keep a row for longer, never for shorter.
+"""
+
+import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from db import run, to_ms
+from db import database, run, to_ms
+
+ONE_STEP_S = 0.05  # of a worker's tick
+AT_ONCE = 100  # a transaction of some milliseconds each: a hook never waits for more than one
+PAGES_AT_ONCE = 250
+PAGES_TO_SPARE = 4096  # 16 MiB that stay free in the file, for what is written next
+
+
+class Kept(NamedTuple):
+    """A table, the setting that says for how long, and which of its first rows are too old at `?`."""
+
+    table: str
+    setting: str
+    old: str
+
 
 KEPT = (
-    # The newest event stays however old it is: SQLite would give its number, a cursor of the feed, out again.
-    ("event", "time", timedelta(days=30), "id < (SELECT MAX(id) FROM event)"),
-    ("audit", "time", timedelta(days=90), "TRUE"),
-    ("kept_answer", "created_at", timedelta(hours=24), "TRUE"),
+    # With an event go its deliveries and their tries. The newest event stays however old it is: SQLite would give
+    # its number, a cursor of the feed, out again.
+    Kept(
+        "event",
+        "events",
+        f"""SELECT id FROM (SELECT id, time FROM event ORDER BY id LIMIT {AT_ONCE})
+             WHERE time < ? AND id < (SELECT MAX(id) FROM event)""",  # noqa: S608
+    ),
+    # Tests, and what was delivered again of them.
+    Kept(
+        "delivery",
+        "events",
+        f"SELECT pk FROM delivery WHERE event_id IS NULL AND created_at < ? LIMIT {AT_ONCE}",  # noqa: S608
+    ),
+    Kept("audit", "audit", f"SELECT pk FROM audit WHERE time < ? LIMIT {AT_ONCE}"),  # noqa: S608
+    # Who knocked with a token that opens nothing is a matter of the audit, too.
+    Kept(
+        "timeline",
+        "audit",
+        f"SELECT pk FROM timeline WHERE channel_id IS NULL AND time < ? LIMIT {AT_ONCE}",  # noqa: S608
+    ),
+    Kept(
+        "timeline",
+        "sessions",
+        f"""SELECT pk FROM (SELECT pk, time FROM timeline WHERE channel_id IS NOT NULL ORDER BY pk LIMIT {AT_ONCE})
+             WHERE time < ?""",  # noqa: S608
+    ),
+    Kept(
+        "session",
+        "sessions",
+        f"SELECT pk FROM (SELECT pk, stop_time FROM session ORDER BY pk LIMIT {AT_ONCE}) WHERE stop_time < ?",  # noqa: S608
+    ),
+    # Its sessions, timeline, tags and videos go with it; the sweep removes what it has on disk.
+    Kept(
+        "channel",
+        "channels",
+        f"""SELECT pk FROM channel WHERE status = 'ended' AND listed_at < ?1 AND stop_time < ?1
+             ORDER BY listed_at LIMIT {AT_ONCE}""",  # noqa: S608
+    ),
+    Kept("kept_answer", "answers", f"SELECT pk FROM kept_answer WHERE created_at < ? LIMIT {AT_ONCE}"),  # noqa: S608
 )
-AT_ONCE = 500  # a short transaction each, so that nobody waits for a long one
+FIXED = {"answers": timedelta(hours=24)}  # contract, section 2: as long as an Idempotency-Key counts
 
 
-def forget(now: datetime) -> int:
-    """Remove what is too old; returns how many rows went."""
-    return sum(_forget(*each, now) for each in KEPT)
-
-
-def _forget(table: str, time: str, kept_for: timedelta, unless: str, now: datetime) -> int:
-    oldest = to_ms(now - kept_for)
+def forget(kept_for: Mapping[str, timedelta | None], now: datetime) -> int:
+    """Remove some of what is too old; returns how many rows went, 0 when all is done. Takes about ONE_STEP_S."""
+    until = time.monotonic() + ONE_STEP_S
     gone = 0
-    while True:
-        rows = run(
-            f"""DELETE FROM {table} WHERE rowid IN
-                (SELECT rowid FROM {table} WHERE {time} < ? AND {unless} LIMIT {AT_ONCE}) RETURNING 1""",  # noqa: S608
-            oldest,
-        )
-        gone += len(rows)
-        if len(rows) < AT_ONCE:
-            return gone
+    for kept in KEPT:
+        age = (FIXED | dict(kept_for))[kept.setting]
+        while age and time.monotonic() < until:
+            went = _forget(kept, to_ms(now - age))
+            gone += went
+            if went == 0:
+                break
+    return gone
+
+
+def _forget(kept: Kept, oldest: int) -> int:
+    with database.atomic():
+        return len(run(f"DELETE FROM {kept.table} WHERE rowid IN ({kept.old}) RETURNING 1", oldest))  # noqa: S608
+
+
+def give_back() -> int:
+    """Make the file a little smaller by pages that hold nothing any more; returns how many went, 0 when all is
+    done. A file that cannot shrink in steps (docs/decisions/0006) stays as it is."""
+    [[free]] = run("SELECT freelist_count FROM pragma_freelist_count")
+    wanted = min(free - PAGES_TO_SPARE, PAGES_AT_ONCE)
+    if wanted <= 0:
+        return 0
+    with database.atomic():
+        database.execute_sql(
+            f"PRAGMA incremental_vacuum({wanted})"
+        ).fetchall()  # a page goes with each row read
+    [[left]] = run("SELECT freelist_count FROM pragma_freelist_count")
+    return free - left

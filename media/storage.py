@@ -19,6 +19,7 @@ def make_folders(config: Config) -> None:
         (config.run_dir / "private", 0o700),
         (config.run_dir / "tmp", 0o711),
         (config.keys_dir, 0o700),
+        (config.backups_dir, 0o700),
         (config.packagers_dir, 0o700),
         (config.media_dir, 0o755),
     ):

@@ -108,7 +108,7 @@ def test_a_timer_is_nobodys_doing(client, lifecycle, now):
     assert log(client) == []
 
 
-def test_the_log_is_kept_for_ninety_days(client, channel, db):
-    assert forget(utcnow() + timedelta(days=89)) == 0
-    assert forget(utcnow() + timedelta(days=91)) >= 1
+def test_the_log_is_kept_for_ninety_days(config, client, channel, db):
+    assert forget(config.kept_for, utcnow() + timedelta(days=89)) == 0
+    assert forget(config.kept_for, utcnow() + timedelta(days=91)) >= 1
     assert log(client) == []

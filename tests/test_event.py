@@ -97,9 +97,11 @@ def test_a_reading_token_follows_the_feed_and_nobody_changes_it(client, told, ho
     refused(client.post("/v1/event"), 405, 40500)
 
 
-def test_the_feed_is_kept_for_thirty_days_and_its_numbers_never_come_again(client, lifecycle, told, now):
-    assert forget(now + timedelta(days=30)) == 0
-    forget(now + timedelta(days=31))
+def test_the_feed_is_kept_for_thirty_days_and_its_numbers_never_come_again(
+    config, client, lifecycle, told, now
+):
+    assert forget(config.kept_for, now + timedelta(days=30)) == 0
+    forget(config.kept_for, now + timedelta(days=31))
     assert feed(client) == [EVERY[-1]], "the newest stays: its number is where the next one counts from"
     assert Delivery.select().count() == 0
     lifecycle.publish(new(lifecycle, now).stream_token, arrival(3), now)

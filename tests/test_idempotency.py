@@ -58,13 +58,13 @@ def test_the_answer_outlives_its_channel(client):
     assert create(client, "k").json == first.json
 
 
-def test_a_key_is_forgotten_after_a_day(client, monkeypatch, db):
+def test_a_key_is_forgotten_after_a_day(config, client, monkeypatch, db):
     create(client, "k")
     tomorrow = utcnow() + timedelta(hours=24)
     monkeypatch.setattr("routes.live.utcnow", lambda: tomorrow)
     assert "Idempotent-Replayed" not in create(client, "k").headers
     assert (Channel.select().count(), KeptAnswer.select().count()) == (2, 1)
-    assert forget(tomorrow + timedelta(hours=25)) == 1
+    assert forget(config.kept_for, tomorrow + timedelta(hours=25)) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\tb"])

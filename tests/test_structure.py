@@ -24,8 +24,8 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "wire"},
-    "metrics": {"live", "config"},
-    "commands": {"auth", "db", "errors", "models", "schemas_admin"},
+    "metrics": {"live", "config", "db"},
+    "commands": {"auth", "db", "errors", "models", "schemas_admin", "upkeep"},
     "errors": {"wire"},
     "row": {"db"},
     "models": {"db", "row"},
@@ -40,15 +40,16 @@ ARROWS = {
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
+    "upkeep": {"config", "db", "media", "release", "wire"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search"),
     },
-    "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
+    "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "metrics"),
+        *("audit", "commands", "metrics", "upkeep"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}

@@ -1,0 +1,1 @@
+"""The installation's files: opened with care, backed up, restored, made smaller."""
