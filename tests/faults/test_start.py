@@ -28,7 +28,7 @@ def start(config, part: str, *before: str) -> subprocess.CompletedProcess:
 def one_clear_line(ended: subprocess.CompletedProcess) -> None:
     assert ended.returncode == 1, ended.stderr
     [line] = ended.stderr.strip().splitlines()
-    assert "DATABASE_URL" in line
+    assert "livestream.db" in line, "it names the file"
 
 
 @pytest.fixture
