@@ -4,15 +4,15 @@ Rows are numbered in the order of time, so that the oldest are the first of thei
 no index is needed. A clock that was wrong for a while may keep a row for longer, never for shorter.
 """
 
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from db import database, run, to_ms
 
-ONE_STEP_S = 0.05  # of a worker's tick
-AT_ONCE = 100  # a transaction of some milliseconds each: a hook never waits for more than one
+# A transaction of some milliseconds. Several in a row would be worse than their sum: a publish hook that waits for
+# SQLite's lock looks again now and then, and would find it taken by the next.
+AT_ONCE = 100
 PAGES_AT_ONCE = 250
 PAGES_TO_SPARE = 4096  # 16 MiB that stay free in the file, for what is written next
 
@@ -71,17 +71,12 @@ FIXED = {"answers": timedelta(hours=24)}  # contract, section 2: as long as an I
 
 
 def forget(kept_for: Mapping[str, timedelta | None], now: datetime) -> int:
-    """Remove some of what is too old; returns how many rows went, 0 when all is done. Takes about ONE_STEP_S."""
-    until = time.monotonic() + ONE_STEP_S
-    gone = 0
+    """Remove some of what is too old, in one short transaction; returns how many rows went, 0 when all is done."""
     for kept in KEPT:
         age = (FIXED | dict(kept_for))[kept.setting]
-        while age and time.monotonic() < until:
-            went = _forget(kept, to_ms(now - age))
-            gone += went
-            if went == 0:
-                break
-    return gone
+        if age and (gone := _forget(kept, to_ms(now - age))):
+            return gone
+    return 0
 
 
 def _forget(kept: Kept, oldest: int) -> int:

@@ -82,7 +82,8 @@ def restore_command(config: Config, file: Path) -> None:
 def vacuum_command(config: Config) -> None:
     """Make the database file as small as its content. The box has to be stopped.
 
-    Needed once for a database of a release before 0.1: from then on it shrinks by itself.
+    Needed once for a database that was made before retention came (docs/decisions/0006): from then on it shrinks by
+    itself.
     """
     path = path_of(config.database_url)
     with running.alone(config):
