@@ -39,7 +39,7 @@ def web_killed_at_a_statement_of_a_hook(world: World, chance: Random) -> None:
     for _ in range(3):
         channel = Channel(world).make()
         where = chance.choice([f"statement:{chance.randint(1, 30)}", "reply"])
-        world.nginx.publish(channel.token, kill_at=where)
+        channel.encoder = world.nginx.publish(channel.token, kill_at=where)
         start_again_if_dead(world)
         channel.go_live()  # at once, or when the lost one is seen not to be there
         world.nginx.leave(channel.encoder, kill_at=f"statement:{chance.randint(1, 30)}")
