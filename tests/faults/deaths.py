@@ -62,7 +62,8 @@ def upgrade(config: Config) -> None:
 
 @dataclass(frozen=True)
 class Call:
-    """A request of an App Server, answered without a network. Here, because the other process imports this file only."""
+    """A request of an App Server, answered without a network. It stands here because the other process
+    imports this file only."""
 
     method: str
     path: str

@@ -11,6 +11,7 @@ from typing import Any
 from media.packager import end_all, running
 from tests.box import short_folder
 from tests.faults.checker import violations
+from tests.faults.witness import Witness
 from tests.faults.world import HEALED_WITHIN_S, World
 
 QUIET_WITHIN_S = 90.0
@@ -65,13 +66,12 @@ def play(each: Fault, seed: int, keep: Path | None = None) -> list[str]:
             found.append(f"the round itself failed at {where.line!r}: {type(error).__name__}: {error}")
         if found and keep:
             keep.mkdir(parents=True, exist_ok=True)
-            logs = "\n".join("".join(part.lines) for part in world.parts)
-            (keep / f"{each.name}-{seed}.log").write_text(logs)
+            (keep / f"{each.name}-{seed}.log").write_text(world.log())
             (keep / f"{each.name}-{seed}.jsonl").write_text((folder / "history.jsonl").read_text())
         return found
 
 
-def prepare(world: World) -> None:
+def prepare(world: Witness) -> None:
     for path, events in (("all", "all"), ("some", "channel_live,channel_ended")):
         made = world.insist("POST", "/v1/webhook", {"uri": f"{world.receiver.url}/{path}", "event": events})
         assert made.status == 201, made
