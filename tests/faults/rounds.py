@@ -45,12 +45,16 @@ def fault(number: str, **settings: str) -> Callable[[Act], Act]:
     return register
 
 
+def some_time(chance: Random, least: float, most: float) -> None:
+    """Lets things go on for a random time, so that a fault comes at any moment; nothing is waited for."""
+    time.sleep(chance.uniform(least, most))
+
+
 def play(each: Fault, seed: int, keep: Path | None = None) -> list[str]:
     """One round; returns what was violated. `keep`: where the history goes if anything was."""
     with short_folder() as folder:
         world = World(folder, **each.settings)
         found: list[str] = []
-        name = each.name
         try:
             with world:
                 prepare(world)
@@ -59,10 +63,8 @@ def play(each: Fault, seed: int, keep: Path | None = None) -> list[str]:
                 found += stop(world)
                 found += violations(world)
         except Exception as error:
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            where = next(
-                (each for each in traceback.extract_tb(error.__traceback__) if each.name == name), line
-            )
+            steps = traceback.extract_tb(error.__traceback__)
+            where = next((step for step in steps if step.name == each.name), steps[-1])
             found.append(f"the round itself failed at {where.line!r}: {type(error).__name__}: {error}")
         if found and keep:
             keep.mkdir(parents=True, exist_ok=True)
