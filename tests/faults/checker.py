@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from db import bind, connection
-from tests.faults.world import TOKEN_SECRET, World
+from tests.box import TOKEN_SECRET
+from tests.faults.witness import Witness
 from tests.invariants import LETTER, STORY, miscounted
 
 STATUSES = {200, 201, 204, 400, 401, 403, 404, 405, 422, 429, 503}  # contract, section 1
@@ -19,7 +20,7 @@ ANSWERED_WITHIN_S = 6.0  # what waits for the database waits for 5 s
 ANY = object()
 
 
-def violations(world: World) -> list[str]:
+def violations(world: Witness) -> list[str]:
     rules = (
         *(i1_what_was_answered_is_there, i2_sessions_follow_each_other, i3_limits_hold_at_every_instant),
         *(i4_sessions_and_ends_are_told_once, i5_every_webhook_got_every_event, i6_no_gap_in_any_sequence),
@@ -42,7 +43,7 @@ class Expected:
         self.stopped, self.gone = {False}, {False}
 
 
-def expectations(world: World) -> dict[str, Expected]:
+def expectations(world: Witness) -> dict[str, Expected]:
     channels: dict[str, Expected] = {}
     for asked, reply in world.history.exchanges("request", "reply"):
         status = reply["status"] if reply else None
@@ -76,7 +77,7 @@ def _expect(channel: Expected, asked: dict, found: re.Match, status: int | None,
         channel.stopped = becomes(channel.stopped, True)
 
 
-def i1_what_was_answered_is_there(world: World) -> Iterator[str]:
+def i1_what_was_answered_is_there(world: Witness) -> Iterator[str]:
     rows = {
         row[0]: row[1:]
         for row in world.rows("SELECT id, name, stream_token, end_reason = 'stopped', metadata FROM channel")
@@ -103,7 +104,7 @@ def i1_what_was_answered_is_there(world: World) -> Iterator[str]:
             yield f"a publisher was let in as {decision['stream']}, which is no session"
 
 
-def stories(world: World) -> dict[str, list[tuple[str, int, str | None]]]:
+def stories(world: Witness) -> dict[str, list[tuple[str, int, str | None]]]:
     """By channel, in the order of the feed: the events' names, numbers and sessions."""
     told = defaultdict(list)
     for channel_id, *event in world.rows("SELECT channel_id, name, seq, session_id FROM event ORDER BY id"):
@@ -111,7 +112,7 @@ def stories(world: World) -> dict[str, list[tuple[str, int, str | None]]]:
     return told
 
 
-def i2_sessions_follow_each_other(world: World) -> Iterator[str]:
+def i2_sessions_follow_each_other(world: Witness) -> Iterator[str]:
     for channel_id, told in stories(world).items():
         letters = "".join(LETTER[name] for name, _, _ in told)
         if not STORY.fullmatch(letters):
@@ -122,7 +123,7 @@ def i2_sessions_follow_each_other(world: World) -> Iterator[str]:
         yield f"channel {channel} has several open sessions"
 
 
-def i3_limits_hold_at_every_instant(world: World) -> Iterator[str]:
+def i3_limits_hold_at_every_instant(world: Witness) -> Iterator[str]:
     limits = {
         account: json.loads(text)["max_live"]
         for account, text in world.rows("SELECT account_id, limits FROM user")
@@ -135,7 +136,7 @@ def i3_limits_hold_at_every_instant(world: World) -> Iterator[str]:
             yield f"account {account} had {live[account]} open sessions at event {event_id}, not {most}"
 
 
-def i4_sessions_and_ends_are_told_once(world: World) -> Iterator[str]:
+def i4_sessions_and_ends_are_told_once(world: Witness) -> Iterator[str]:
     told = defaultdict(list)
     for name, session in world.rows("SELECT name, session_id FROM event WHERE session_id IS NOT NULL"):
         told[session].append(name)
@@ -151,7 +152,7 @@ def i4_sessions_and_ends_are_told_once(world: World) -> Iterator[str]:
             yield f"{channel_id} counts {seq} events and has {len(stories(world).get(channel_id, []))}"
 
 
-def i5_every_webhook_got_every_event(world: World) -> Iterator[str]:
+def i5_every_webhook_got_every_event(world: Witness) -> Iterator[str]:
     events = world.rows("SELECT id, name, channel_id, seq, payload FROM event ORDER BY id")
     kept = defaultdict(list)
     for event, webhook, status in world.rows("SELECT event_id, webhook_id, status FROM delivery"):
@@ -177,7 +178,7 @@ def i5_every_webhook_got_every_event(world: World) -> Iterator[str]:
         yield from _in_order(path, arrived, events)
 
 
-def arrivals(world: World, path: str) -> dict[int, list[tuple[str, bytes]]]:
+def arrivals(world: Witness, path: str) -> dict[int, list[tuple[str, bytes]]]:
     """What came to a path, by event, in the order of first arrival: message id and body of every try."""
     arrived: dict[int, list[tuple[str, bytes]]] = defaultdict(list)
     for request in list(world.receiver.requests):
@@ -199,14 +200,14 @@ def _in_order(path: str, arrived: dict[int, Any], events: list[tuple]) -> Iterat
         last[channel_id] = seq
 
 
-def i6_no_gap_in_any_sequence(world: World) -> Iterator[str]:
+def i6_no_gap_in_any_sequence(world: Witness) -> Iterator[str]:
     for channel_id, told in stories(world).items():
         numbers = [seq for _, seq, _ in told]
         if numbers != list(range(1, len(numbers) + 1)):
             yield f"{channel_id} has the numbers {numbers}"
 
 
-def i7_the_database_is_whole(world: World) -> Iterator[str]:
+def i7_the_database_is_whole(world: Witness) -> Iterator[str]:
     if (found := world.rows("PRAGMA integrity_check")) != [("ok",)]:
         yield f"integrity_check: {found[:3]}"
     if found := world.rows("PRAGMA foreign_key_check"):
@@ -217,13 +218,13 @@ def i7_the_database_is_whole(world: World) -> Iterator[str]:
             yield f"counters and channels differ: {sorted(found)[:3]}"
 
 
-def i8_nothing_is_left_behind(world: World) -> Iterator[str]:
+def i8_nothing_is_left_behind(world: Witness) -> Iterator[str]:
     for name in ("cwd", "tmp", "home"):
         left = [str(path.relative_to(world.folder)) for path in (world.folder / name).rglob("*")]
         yield from (f"{path} was written outside DATA_DIR" for path in left)
 
 
-def i9_only_documented_answers(world: World) -> Iterator[str]:
+def i9_only_documented_answers(world: Witness) -> Iterator[str]:
     for asked, reply in world.history.exchanges("request", "reply"):
         if reply is None:
             continue
@@ -241,12 +242,11 @@ def i9_only_documented_answers(world: World) -> Iterator[str]:
             yield f"{asked['call']} was answered {decision['status']}"
         if decision and decision["status"] and decision["took"] > ANSWERED_WITHIN_S:
             yield f"{asked['call']} was answered after {decision['took']} s"
-    for part in world.parts:
-        if "Traceback" in (text := "".join(part.lines)):
-            yield f"a part has failed in an unforeseen way: {text[text.index('Traceback') :][-400:]}"
+    if "Traceback" in (text := world.log()):
+        yield f"a part has failed in an unforeseen way: {text[text.index('Traceback') :][:1000]}"
 
 
-def i11_no_secret_is_logged(world: World) -> Iterator[str]:
+def i11_no_secret_is_logged(world: Witness) -> Iterator[str]:
     secrets = {"API token": {TOKEN_SECRET}, "hook": {(world.config.keys_dir / "hook").read_text().strip()}}
     secrets["stream token"] = {hook["token"] for hook in world.history.of("hook")}
     for reply in world.history.of("reply"):
@@ -254,7 +254,7 @@ def i11_no_secret_is_logged(world: World) -> Iterator[str]:
         if isinstance(data, dict):
             secrets["stream token"] |= {data["streamToken"]} if "streamToken" in data else set()
             secrets.setdefault("webhook", set()).update({data["secret"]} if "secret" in data else set())
-    log = "".join(line for part in world.parts for line in part.lines)
+    log = world.log()
     for kind, values in secrets.items():
         if any(value in log for value in values):
             yield f"a log line holds a secret: {kind}"

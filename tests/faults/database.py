@@ -10,7 +10,7 @@ from random import Random
 import psutil
 from peewee import sqlite3
 
-from tests.faults.rounds import fault
+from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
 from tests.faults.world import World
 from tests.race import at_once
@@ -69,9 +69,9 @@ def database_full(world: World, chance: Random) -> None:
 @fault("F5")
 def database_full_at_a_random_moment(world: World, chance: Random) -> None:
     with Traffic(world, chance):
-        threading.Event().wait(chance.uniform(0.1, 0.8))
+        some_time(chance, 0.1, 0.8)
         with full(world):
-            threading.Event().wait(chance.uniform(0.2, 1.0))
+            some_time(chance, 0.2, 1.0)
 
 
 @fault("F7")
@@ -85,7 +85,7 @@ def database_locked_for_longer_than_anybody_waits(world: World, chance: Random) 
         acts = [channel.publish for channel in waiting]
         acts += [lambda each=each: world.call("POST", "/v1/live", each.body, key=each.key) for each in unmade]
         late = chance.uniform(0.5, BUSY_TIMEOUT_S - 0.5)  # these find others waiting
-        acts += [lambda: (threading.Event().wait(late), world.call("PUT", running.path, {"name": "Late"}))[1]]
+        acts += [lambda: (time.sleep(late), world.call("PUT", running.path, {"name": "Late"}))[1]]
         *_, changed = answers = at_once([*acts, running.shown])[:-1]
         assert answers[:4] == [None] * 4, "publishers are refused"
         assert {reply.status for reply in answers[4:]} == {503}
@@ -105,7 +105,7 @@ def database_locked_for_a_moment(world: World, chance: Random) -> None:
         threads = [threading.Thread(target=channel.publish) for channel in channels]
         for thread in threads:
             thread.start()
-        threading.Event().wait(chance.uniform(0.2, 2.0))
+        some_time(chance, 0.2, 2.0)
     for thread in threads:
         thread.join(20)
     assert all(channel.encoder for channel in channels)

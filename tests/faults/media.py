@@ -6,7 +6,7 @@ from random import Random
 
 from tests.faults.database import locked
 from tests.faults.nginx import HOOK_TIMEOUT_S, Client
-from tests.faults.rounds import fault
+from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
 from tests.faults.world import World
 from tests.race import at_once
@@ -27,9 +27,9 @@ def media_server_gone_and_back(world: World, chance: Random) -> None:
 def media_server_gone_at_a_random_moment(world: World, chance: Random) -> None:
     with Traffic(world, chance):
         for _ in range(2):
-            threading.Event().wait(chance.uniform(0.2, 1.0))
+            some_time(chance, 0.2, 1.0)
             world.nginx.die()
-            threading.Event().wait(chance.uniform(0.0, 0.5))
+            some_time(chance, 0.0, 0.5)
             world.nginx.start()
 
 
@@ -58,7 +58,7 @@ def web_down_while_publishers_go_on_and_some_leave(world: World, chance: Random)
         world.kill(world.worker)
     leaves.leave()
     assert comes.publish() is None
-    threading.Event().wait(chance.uniform(0.5, 7.0))
+    some_time(chance, 0.5, 7.0)
     world.start_web()
     if with_worker:
         world.start_worker()
@@ -76,7 +76,7 @@ def hook_answered_when_the_media_server_no_longer_listens(world: World, chance: 
     world.nginx.hook_timeout = 0.5
     with locked(world):
         assert channel.publish() is None
-        threading.Event().wait(chance.uniform(0, 2))
+        some_time(chance, 0, 2)
     world.nginx.hook_timeout = HOOK_TIMEOUT_S
     until(lambda: channel.shown()["publishing"], 10, "a session without a publisher")
     channel.go_live()
@@ -237,7 +237,7 @@ def the_media_server_hangs_for_a_while(world: World, chance: Random) -> None:
     assert comes.publish()
     world.receiver.wait(4)
     assert time.monotonic() - began < 2
-    threading.Event().wait(chance.uniform(0.5, 4.0))
+    some_time(chance, 0.5, 4.0)
     world.nginx.lie = None
     hanging.set()
     assert channel.shown()["status"] == "live"

@@ -150,7 +150,7 @@ class FakeNginx:
     def _cut(self, number: int) -> Client | None:
         with self.lock:
             client = self.clients.pop(number, None)
-            if client:
+            if client and client.stream not in {other.stream for other in self.clients.values()}:
                 (self.streams / client.stream).unlink(missing_ok=True)
         return client
 

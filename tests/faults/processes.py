@@ -1,9 +1,8 @@
 """Faults of our own processes: killed, asked to stop, doubled, with a clock that jumps (F1..F4, F29, F34)."""
 
-import threading
 from random import Random
 
-from tests.faults.rounds import fault
+from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
 from tests.faults.world import World
 from tests.receiver import Answer
@@ -39,7 +38,7 @@ def web_killed_at_a_statement_of_a_hook(world: World, chance: Random) -> None:
     for _ in range(3):
         channel = Channel(world).make()
         where = chance.choice([f"statement:{chance.randint(1, 30)}", "reply"])
-        world.nginx.publish(channel.token, kill_at=where)
+        channel.encoder = world.nginx.publish(channel.token, kill_at=where)
         start_again_if_dead(world)
         channel.go_live()  # at once, or when the lost one is seen not to be there
         world.nginx.leave(channel.encoder, kill_at=f"statement:{chance.randint(1, 30)}")
@@ -50,7 +49,7 @@ def web_killed_at_a_statement_of_a_hook(world: World, chance: Random) -> None:
 def web_killed_at_a_random_moment(world: World, chance: Random) -> None:
     with Traffic(world, chance):
         for _ in range(2):
-            threading.Event().wait(chance.uniform(0.2, 1.0))  # the random moment itself
+            some_time(chance, 0.2, 1.0)
             world.kill(world.web)
             world.start_web()
 
@@ -87,7 +86,7 @@ def worker_killed_at_a_chosen_point(world: World, chance: Random) -> None:
 def worker_killed_at_a_random_moment(world: World, chance: Random) -> None:
     with Traffic(world, chance):
         for _ in range(2):
-            threading.Event().wait(chance.uniform(0.2, 1.0))
+            some_time(chance, 0.2, 1.0)
             world.kill(world.worker)
             world.start_worker()
 
@@ -108,7 +107,7 @@ def both_killed_between_the_change_and_its_webhook(world: World, chance: Random)
 @fault("F4")
 def web_asked_to_stop_with_requests_in_it(world: World, chance: Random) -> None:
     with Traffic(world, chance, channels=4):
-        threading.Event().wait(chance.uniform(0.2, 0.8))
+        some_time(chance, 0.2, 0.8)
         world.fault("TERM", part="web")
         assert world.web.end() == 0
         world.start_web()
@@ -139,12 +138,12 @@ def jump(world: World, chance: Random, seconds: int) -> None:
     world.answers = lambda request, number: Answer(delay=0.2, status=500 if number < 3 else 200)
     running = Channel(world, stopTimeout=1800).make().go_live()
     with Traffic(world, chance):
-        threading.Event().wait(chance.uniform(0.2, 0.6))
+        some_time(chance, 0.2, 0.6)
         world.fault("clock", seconds=seconds)
         fresh = world.clock.with_suffix(".new")
         fresh.write_text(str(seconds))
         fresh.rename(world.clock)
-        threading.Event().wait(chance.uniform(0.5, 1.0))
+        some_time(chance, 0.5, 1.0)
     assert running.shown()["status"] == "live", "a broadcast is cut by no clock"
 
 

@@ -5,7 +5,7 @@ come while everything else goes on, and nothing may be lost, doubled in the book
 import threading
 from random import Random
 
-from tests.faults.rounds import fault
+from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
 from tests.faults.world import World
 from tests.receiver import Answer, Request
@@ -37,7 +37,7 @@ def receivers_fail_at_random(world: World, chance: Random) -> None:
 
     world.answers = answers
     with Traffic(world, chance):
-        threading.Event().wait(2)
+        some_time(chance, 1, 3)
     assert not [request for request in world.receiver.requests if request.path == "/elsewhere"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from media.packager import end_all, running
 from tests.box import short_folder
 from tests.faults.checker import violations
+from tests.faults.witness import Witness
 from tests.faults.world import HEALED_WITHIN_S, World
 
 QUIET_WITHIN_S = 90.0
@@ -44,12 +45,16 @@ def fault(number: str, **settings: str) -> Callable[[Act], Act]:
     return register
 
 
+def some_time(chance: Random, least: float, most: float) -> None:
+    """Lets things go on for a random time, so that a fault comes at any moment; nothing is waited for."""
+    time.sleep(chance.uniform(least, most))
+
+
 def play(each: Fault, seed: int, keep: Path | None = None) -> list[str]:
     """One round; returns what was violated. `keep`: where the history goes if anything was."""
     with short_folder() as folder:
         world = World(folder, **each.settings)
         found: list[str] = []
-        name = each.name
         try:
             with world:
                 prepare(world)
@@ -58,20 +63,17 @@ def play(each: Fault, seed: int, keep: Path | None = None) -> list[str]:
                 found += stop(world)
                 found += violations(world)
         except Exception as error:
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            where = next(
-                (each for each in traceback.extract_tb(error.__traceback__) if each.name == name), line
-            )
+            steps = traceback.extract_tb(error.__traceback__)
+            where = next((step for step in steps if step.name == each.name), steps[-1])
             found.append(f"the round itself failed at {where.line!r}: {type(error).__name__}: {error}")
         if found and keep:
             keep.mkdir(parents=True, exist_ok=True)
-            logs = "\n".join("".join(part.lines) for part in world.parts)
-            (keep / f"{each.name}-{seed}.log").write_text(logs)
+            (keep / f"{each.name}-{seed}.log").write_text(world.log())
             (keep / f"{each.name}-{seed}.jsonl").write_text((folder / "history.jsonl").read_text())
         return found
 
 
-def prepare(world: World) -> None:
+def prepare(world: Witness) -> None:
     for path, events in (("all", "all"), ("some", "channel_live,channel_ended")):
         made = world.insist("POST", "/v1/webhook", {"uri": f"{world.receiver.url}/{path}", "event": events})
         assert made.status == 201, made

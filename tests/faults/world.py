@@ -5,30 +5,22 @@ the real ones are in test_real_box.py.
 """
 
 import http.client
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from base64 import b64encode
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from peewee import sqlite3
-
-from config import Config, from_env
+from config import from_env
 from media.packager import end_all
 from media.storage import make_folders
-from tests.box import PROJECT, free_ports
-from tests.faults.history import History
+from tests.box import PROJECT, TOKEN_ID, TOKEN_SECRET, free_ports
 from tests.faults.nginx import FakeNginx
-from tests.receiver import Answer, Receiver, Request
+from tests.faults.witness import Witness
 from tests.waiting import until
 
-TOKEN_ID, TOKEN_SECRET = "root", "a-root-secret-for-tests"
 HEALED_WITHIN_S = 10.0  # contract, section 8
 # Plays what is published: writes its playlist anew now and then, and ends with the stream, as ffmpeg does.
 PACKAGER = """#!{python} -IS
@@ -42,12 +34,6 @@ while os.path.exists(stream):
     os.rename(playlist + ".tmp", playlist)
     time.sleep(0.5)
 """
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    data: Any
 
 
 class Part:
@@ -87,19 +73,17 @@ class Part:
         return code
 
 
-class World:
+class World(Witness):
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.folder = folder
-        self.history = History(folder / "history.jsonl")
         for name in ("cwd", "tmp", "home", "streams"):
             (folder / name).mkdir()
         packager = folder / "packager"
         packager.write_text(PACKAGER.format(python=sys.executable, streams=str(folder / "streams")))
         packager.chmod(0o755)
-        self.port, http_port, rtmp_port = free_ports(3)
+        port, http_port, rtmp_port = free_ports(3)
         self.environment = {
             "DATA_DIR": str(folder / "data"),
-            "PORT": str(self.port),
+            "PORT": str(port),
             "HTTP_PORT": str(http_port),
             "RTMP_PORT": str(rtmp_port),
             "PUBLIC_URL": "http://live.example",
@@ -109,7 +93,7 @@ class World:
             "LIVE_TOKEN_ID": TOKEN_ID,
             "LIVE_TOKEN_SECRET": TOKEN_SECRET,
         } | settings
-        self.config: Config = from_env(self.environment)
+        super().__init__(folder, from_env(self.environment), port)
         make_folders(self.config)  # for the media server, which is there first
         self.clock = folder / "clock"
         self.parts: list[Part] = []
@@ -122,9 +106,6 @@ class World:
             folder / "streams",
             self.history,
         )
-        self.answers: Callable[[Request, int], Answer] = lambda request, number: Answer()
-        self.receiver = Receiver(lambda request, number: self.answers(request, number))
-        self.unreachable: set[str] = set()  # paths of receivers that a fault turned off for good
 
     def __enter__(self) -> "World":
         self.receiver.__enter__()
@@ -182,77 +163,5 @@ class World:
         self.fault("kill -9", part="web" if part is self.web else "worker")
         part.end(signal.SIGKILL)
 
-    def fault(self, what: str, **more: Any) -> None:
-        self.history.write("fault", what=what, **more)
-
-    # The App Server.
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        *,
-        key: str = "",
-        kill_at: str = "",
-        timeout: float = 40,
-    ) -> Reply | None:
-        """One request; None where no answer came back."""
-        headers = {"Idempotency-Key": key} if key else {}
-        headers |= {"X-Kill-At": kill_at} if kill_at else {}
-        asked = self.history.write("request", method=method, path=path, body=body, key=key, kill_at=kill_at)
-        began = time.monotonic()
-        try:
-            reply = self._ask(method, path, body, headers, timeout)
-        except (OSError, http.client.HTTPException) as error:
-            self.history.write("lost", to=asked, error=type(error).__name__)
-            return None
-        took = round(time.monotonic() - began, 3)
-        said = {"status": reply.status, "data": reply.data, "headers": reply.headers, "took": took}
-        self.history.write("reply", to=asked, **said)
-        return reply
-
-    def insist(
-        self, method: str, path: str, body: Any = None, *, key: str = "", timeout_s: float = 60
-    ) -> Reply:
-        """The same request until it is answered with anything but 503."""
-
-        def answered() -> Reply | None:
-            reply = self.call(method, path, body, key=key)
-            return reply if reply and reply.status != 503 else None
-
-        return until(answered, timeout_s, f"{method} {path} is answered")
-
-    def _ask(self, method: str, path: str, body: Any, more: dict[str, str], timeout: float) -> Reply:
-        credentials = b64encode(f"{TOKEN_ID}:{TOKEN_SECRET}".encode()).decode()
-        headers = {"Authorization": f"Basic {credentials}"} | more
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            reply = connection.getresponse()
-            text = reply.read()
-        finally:
-            connection.close()
-        return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, json.loads(text or b"null"))
-
-    # What there is.
-
-    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """From the database file, read beside whoever writes it."""
-        path = self.config.database_url.removeprefix("sqlite:///")
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
-
-    def webhooks(self) -> dict[str, tuple[str, set[str]]]:
-        """Those that were answered with 201: their path and their events, by id."""
-        made = [
-            reply["data"]["data"]
-            for request, reply in self.history.exchanges("request", "reply")
-            if (request["method"], request["path"]) == ("POST", "/v1/webhook") and reply
-        ]
-        return {each["id"]: ("/" + each["uri"].rpartition("/")[2], set(each["event"])) for each in made}
+    def log(self) -> str:
+        return "".join(line for part in self.parts for line in part.lines)
