@@ -13,7 +13,7 @@ from errors import created, nothing, ok, ok_list
 from models import Delivery, Webhook
 from routes.call import call
 from routes.context import box
-from schemas import (
+from schemas_webhook import (
     AttemptOut,
     DeliveryOut,
     DeliveryQuery,
