@@ -85,6 +85,22 @@ class WebhookDelete(Wire):
     event = CommaList(10, 20, (*EVENTS, "all"), validate=SOME)
 
 
+class RedeliverSince(Wire):
+    """`status` is of the deliveries that are made once more; what is pending is on its way already."""
+
+    since = Instant(required=True)
+    status = CommaList(
+        3, 10, ("failed", "cancelled", "delivered"), load_default=lambda: ["failed"], validate=SOME
+    )
+
+
+class RedeliveredOut(Wire):
+    """How many deliveries were made, and how many the next call would make: one makes up to 10,000."""
+
+    made = fields.Integer()
+    left = fields.Integer()
+
+
 class WebhookOut(Wire):
     """A webhook without its secret, which only the answers to create and rotation carry."""
 

@@ -25,7 +25,7 @@ ARROWS = {
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
     "metrics": {"live", "config"},
-    "commands": {"auth", "db", "errors", "models", "schemas_admin"},
+    "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook"},
     "errors": {"wire"},
     "row": {"db"},
     "models": {"db", "row"},

@@ -1,0 +1,32 @@
+"""What every command has: a connection, failures in one sentence, JSON for programs."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from marshmallow import ValidationError
+
+from db import connection
+from errors import ApiError, flatten
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def command(act: Callable[..., None]) -> Callable[..., None]:
+    """With a connection to the database, and with failures as one sentence and exit status 1."""
+
+    @wraps(act)
+    def run(**given: Any) -> None:
+        try:
+            with connection():
+                act(**given)
+        except ApiError as error:
+            raise click.ClickException(error.msg) from error
+        except ValidationError as error:
+            wrong = flatten(error.normalized_messages())
+            raise click.ClickException(
+                "; ".join(f"{name}: {reasons[0]}" for name, reasons in wrong.items())
+            ) from error
+
+    return run
