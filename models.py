@@ -220,7 +220,7 @@ class Webhook(Row):
     account_id = CharField(null=True)
     description = TextField(default="")
     secret = TextField()  # encrypted with the key file
-    old_secret = TextField(null=True)  # signs beside the new one until old_secret_until
+    old_secret = TextField(null=True)  # one or more; they sign beside the new one until old_secret_until
     old_secret_until = UtcField(null=True)
     active = BooleanField(default=True)
     disabled_reason = TextField(null=True)

@@ -2,7 +2,8 @@
 
 from marshmallow import fields
 
-from schemas import EVENTS, ChannelOut, Page, one_of
+from schemas import ChannelOut, Page, one_of
+from schemas_webhook import EVENTS
 from wire import AccountId, Choice, CommaList, Instant, Number, Text, Wire
 
 ROLES = ("admin", "app", "read")

@@ -24,9 +24,12 @@ log = logging.getLogger(__name__)
 # How many tries may be under way at once. A receiver that hangs costs each of its tries the whole deadline, so
 # it must run out of its own share long before the room for all is used up.
 ROOM = 400
+PER_HOST = 128
 PER_RECEIVER = 32
 PER_WEBHOOK = 16
 PER_FAILING_WEBHOOK = 4
+# Those that fail have half of the room together: however many hosts hang, what goes to the others never waits.
+FOR_FAILING = ROOM // 2
 
 POLL_S = 1.0
 MEND_S = 60.0
@@ -59,9 +62,9 @@ class Shares:
 
     def split(self, fronts: list[Front]) -> list[tuple[Front, int]]:
         """Those that may have more, and how many: one each in turns, so that a backlog leaves room for others."""
-        used: Counter[str] = Counter(
-            receiver(job.uri) for jobs in self.jobs.values() for job in jobs.values()
-        )
+        flying = [receiver(job.uri) for jobs in self.jobs.values() for job in jobs.values()]
+        at_port, at_host = Counter(flying), Counter(host for host, _ in flying)
+        failing = sum(len(self.jobs.get(front.webhook_id, ())) for front in fronts if front.failing)
         more: Counter[str] = Counter()
         room = ROOM - self.total
         asking = sorted(fronts, key=lambda front: front.next_at)
@@ -71,17 +74,23 @@ class Shares:
                 most = PER_FAILING_WEBHOOK if front.failing else PER_WEBHOOK
                 has = len(self.jobs.get(front.webhook_id, ())) + more[front.webhook_id]
                 where = receiver(front.uri)
-                if room > 0 and has < most and used[where] < PER_RECEIVER:
+                full = at_port[where] >= PER_RECEIVER or at_host[where[0]] >= PER_HOST
+                full = full or (front.failing and failing >= FOR_FAILING)
+                if room > 0 and has < most and not full:
                     more[front.webhook_id] += 1
-                    used[where] += 1
+                    at_port[where] += 1
+                    at_host[where[0]] += 1
+                    failing += front.failing
                     room -= 1
                     still.append(front)
             asking = still
         return [(front, more[front.webhook_id]) for front in fronts if more[front.webhook_id]]
 
 
-def receiver(uri: str) -> str:
-    return urlsplit(uri).netloc.lower()
+def receiver(uri: str) -> tuple[str, int]:
+    """Host and port. Two ports of a host are two programs, but one machine, so that they share a larger part."""
+    parts = urlsplit(uri)
+    return (parts.hostname or "").removesuffix("."), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _pause(shares: list[tuple[Front, int]], now: datetime) -> float:

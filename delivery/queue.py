@@ -151,6 +151,11 @@ def cancel(webhook_id: str) -> None:
     ).execute()
 
 
+def old_secrets(kept: str | None, until: datetime | None, now: datetime) -> list[str]:
+    """Those that still sign beside the new one, the latest first. Encrypted text has no spaces, so one parts it."""
+    return kept.split(" ") if kept and until and now < until else []
+
+
 def turn_off(webhook_id: str, reason: str | None) -> None:
     with database.atomic():
         Webhook.update(active=False, disabled_reason=reason).where(Webhook.id == webhook_id).execute()
@@ -233,7 +238,7 @@ def _job(
     *,
     now: datetime,
 ) -> Job:
-    both = old_secret is not None and old_secret_until is not None and old_secret_until > to_ms(now)
+    until = None if old_secret_until is None else from_ms(old_secret_until)
     return Job(
         pk=pk,
         webhook_id=webhook_id,
@@ -241,7 +246,7 @@ def _job(
         uri=uri,
         message_id=delivery_id if event_id is None else signature.message_id(event_id, webhook_id),
         body=payload.encode(),
-        secrets=(secret, old_secret) if both else (secret,),
+        secrets=(secret, *old_secrets(old_secret, until, now)),
     )
 
 

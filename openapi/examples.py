@@ -51,6 +51,7 @@ EXAMPLES: dict[str, Any] = {
     "WebhookSecretOut.active": True,
     "DeliveryOut.id": DELIVERY,
     "DeliveryTriesOut.id": DELIVERY,
+    "RedeliverSince.status": "failed,cancelled",
     "TokenCreate.role": "app",
     "TokenCreate.accountId": "1",
     "TokenCreate.name": "The shop's server",

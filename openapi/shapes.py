@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from schemas import Uri
+from schemas_webhook import Uri
 from wire import NOW, AccountId, Choice, CommaList, Instant, Metadata, StreamToken, Text
 
 Shape = dict[str, Any]

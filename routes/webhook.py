@@ -8,16 +8,18 @@ from werkzeug.local import LocalProxy
 from auth import require_token
 from config import Config
 from db import utcnow
-from delivery import webhooks
+from delivery import redelivery, webhooks
 from errors import created, nothing, ok, ok_list
 from models import Delivery, Webhook
 from routes.call import call
 from routes.context import box
-from schemas import (
+from schemas_webhook import (
     AttemptOut,
     DeliveryOut,
     DeliveryQuery,
     DeliveryTriesOut,
+    RedeliveredOut,
+    RedeliverSince,
     WebhookCreate,
     WebhookDelete,
     WebhookOut,
@@ -90,7 +92,16 @@ def rotate(webhook_id: str) -> Response:
 def test(webhook_id: str) -> Response:
     """Send a test event, also to a webhook that is turned off."""
     webhook = own(webhook_id)
-    return sent(webhook, webhooks.test(webhook, utcnow()))
+    return sent(webhook, redelivery.test(webhook, utcnow()))
+
+
+@bp.post("/<webhook_id>/redeliver")
+@call(RedeliverSince, gives={200: RedeliveredOut})
+def redeliver_since(webhook_id: str, asked: Asked) -> Response:
+    """Send every event since a time once more whose delivery failed; call again while some are left."""
+    done = redelivery.redeliver_since(own(webhook_id), asked["since"], asked["status"], utcnow())
+    box.lifecycle.ring()
+    return ok(RedeliveredOut().dump(done))
 
 
 @bp.get("/<webhook_id>/delivery")
@@ -115,7 +126,7 @@ def redeliver(webhook_id: str, delivery_id: str) -> Response:
     """Send the same event once more, under the same webhook-id."""
     webhook = own(webhook_id)
     delivery = webhooks.delivery(webhook, delivery_id)
-    return sent(webhook, webhooks.redeliver(delivery, utcnow()))
+    return sent(webhook, redelivery.redeliver(delivery, utcnow()))
 
 
 def own(webhook_id: str) -> Webhook:

@@ -7,7 +7,7 @@ from marshmallow import ValidationError
 
 from config import from_env
 from delivery.policy import Policy
-from schemas import Uri
+from schemas_webhook import Uri
 
 OWN = frozenset({8000, 8080, 1935})
 OPEN = Policy(allow_private=True, own_ports=OWN)

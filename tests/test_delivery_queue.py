@@ -6,7 +6,7 @@ from threading import Barrier, Thread
 import pytest
 
 from db import connection, database, utcnow
-from delivery import queue, schedule, webhooks
+from delivery import queue, redelivery, schedule, webhooks
 from models import Attempt, Delivery
 from tests.outbox import T0, again, answered, claim, happen, hook, tries
 
@@ -276,8 +276,8 @@ def test_a_redelivery_waits_for_nothing_and_holds_up_nothing(config):
     stuck, behind = happen(webhook), happen(webhook)
     record(claim(webhook)[0], answered(500))
     with connection():
-        once_more = webhooks.redeliver(stuck, T0)
-        ping = webhooks.test(webhook, T0)
+        once_more = redelivery.redeliver(stuck, T0)
+        ping = redelivery.test(webhook, T0)
     jobs = claim(webhook)
     assert [job.pk for job in jobs] == [once_more.pk, ping.pk]
     assert jobs[0].message_id == claim(webhook, T0 + 5 * SECOND)[0].message_id

@@ -23,15 +23,16 @@ ARROWS = {
     "db": set(),
     "migrations": set(),
     "schemas": {"wire"},
-    "schemas_admin": {"schemas", "wire"},
+    "schemas_admin": {"schemas", "schemas_webhook", "wire"},
     "metrics": {"live", "config", "db"},
-    "commands": {"auth", "db", "errors", "models", "schemas_admin", "upkeep"},
+    "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook", "upkeep"},
     "errors": {"wire"},
     "row": {"db"},
     "models": {"db", "row"},
     "models_search": {"db", "models", "row"},
     "schemas_search": {"schemas", "wire"},
-    "openapi": {"wire", "schemas", "errors", "release"},
+    "schemas_webhook": {"schemas", "wire"},
+    "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
     "audit": {"models"},
     "auth": {"config", "db", "errors", "models", "audit"},
     "live": {
@@ -44,7 +45,7 @@ ARROWS = {
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
-        *("models_search", "schemas_search"),
+        *("models_search", "schemas_search", "schemas_webhook"),
     },
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {

@@ -1,40 +1,14 @@
-"""The command line: flask --app app <command>."""
+"""API tokens from the command line: flask --app app token."""
 
 import json
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import click
-from marshmallow import ValidationError
 
-import upkeep.commands
 from auth import create_token, revoke_token
-from db import connection, utcnow
-from errors import ApiError
+from commands.base import as_json, command
+from db import utcnow
 from models import Token
 from schemas_admin import ROLES, TokenCreate, TokenOut, TokenSecretOut
-from upkeep import opening
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-
-
-def command(act: Callable[..., None]) -> Callable[..., None]:
-    """With a connection to the database, and with failures as one sentence and exit status 1."""
-
-    @wraps(act)
-    def run(**given: Any) -> None:
-        try:
-            with opening.at_hand(upkeep.commands.settings(), utcnow()), connection():
-                act(**given)
-        except opening.PROBLEMS as error:
-            raise click.ClickException(str(error)) from error
-        except ApiError as error:
-            raise click.ClickException(error.msg) from error
-        except ValidationError as error:
-            raise click.ClickException(f"{error.normalized_messages()}") from error
-
-    return run
 
 
 @click.group()
@@ -82,6 +56,3 @@ def revoke(token_id: str) -> None:
     """Refuse a token from now on."""
     revoke_token(token_id, utcnow())
     click.echo(f"{token_id} is revoked.")
-
-
-GROUPS = (token, *upkeep.commands.COMMANDS)
