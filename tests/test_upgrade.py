@@ -21,7 +21,7 @@ from config import Config
 from db import MIGRATIONS, SchemaError, Sqlite, connection, database, file_at, path_of, schema
 from media.storage import make_folders
 from models import Channel
-from tests.box import PROJECT
+from tests.box import PROJECT, free_ports
 from tests.killing import killed
 from tests.story import after
 from tests.test_backup import ruin
@@ -223,7 +223,7 @@ def process(config: Config, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command],
         cwd=PROJECT,
-        env=os.environ | settings | {"PORT": "18999"},
+        env=os.environ | settings | {"PORT": str(free_ports(1)[0])},
         capture_output=True,
         text=True,
         timeout=60,
