@@ -175,7 +175,7 @@ def test_who_waits_for_its_turn_and_for_the_lock_waits_no_longer_than_for_one_of
 
 
 def test_a_full_database_says_so_and_takes_the_next_write_when_there_is_room(client, channel, caplog):
-    """Also where SQLite rolled back by itself, and inside the transaction of an Idempotency-Key."""
+    """Inside the transaction of an Idempotency-Key; where SQLite rolls back by itself is in tests/faults."""
     with connection():
         [[pages]] = database.execute_sql("PRAGMA page_count").fetchall()
         database.execute_sql(f"PRAGMA max_page_count = {pages}")
