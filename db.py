@@ -69,7 +69,9 @@ class Sqlite(peewee.SqliteDatabase):
 
     def rollback(self) -> None:
         try:
-            super().rollback()
+            # A full disk makes SQLite roll back by itself; to fail at it again would hide why.
+            if self.connection().in_transaction:
+                super().rollback()
         finally:
             self.turn.release()
 

@@ -189,8 +189,13 @@ def _from_http(error: HTTPException) -> Response:
 
 def _from_database(error: peewee.DatabaseError) -> Response:
     # Locked, full, unreadable: the transaction rolled back, so nothing was changed and a retry is safe.
-    log.error("database: %s", error)
+    log.error("database: %s", _first(error))
     return _failure(503, 50300, "The database cannot be reached; nothing was changed. Try again shortly.")
+
+
+def _first(error: BaseException) -> BaseException:
+    """What went wrong before all that went wrong because of it."""
+    return _first(error.__context__) if error.__context__ else error
 
 
 def _from_bug(error: Exception) -> Response:

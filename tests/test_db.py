@@ -174,6 +174,24 @@ def test_who_waits_for_its_turn_and_for_the_lock_waits_no_longer_than_for_one_of
     assert [round(each) for each in took] == [5, 5]
 
 
+def test_a_full_database_says_so_and_takes_the_next_write_when_there_is_room(client, channel, caplog):
+    """Inside the transaction of an Idempotency-Key; where SQLite rolls back by itself is in tests/faults."""
+    with connection():
+        [[pages]] = database.execute_sql("PRAGMA page_count").fetchall()
+        database.execute_sql(f"PRAGMA max_page_count = {pages}")
+        body = {"name": "A channel", "description": "word " * 900}
+        answers = [client.post("/v1/live", json=body, headers={"Idempotency-Key": f"{n}"}) for n in range(20)]
+        full = [reply for reply in answers if reply.status_code == 503]
+        assert full
+        assert {reply.status_code for reply in answers} <= {201, 503}
+        assert {record.getMessage() for record in caplog.records if record.levelname == "ERROR"} == {
+            "database: database or disk is full"
+        }
+        assert client.get(f"/v1/live/{channel['id']}").status_code == 200
+        database.execute_sql("PRAGMA max_page_count = 1000000")
+        assert client.post("/v1/live", json=body).status_code == 201
+
+
 def test_the_database_is_readable_by_its_owner_only(migrated):
     with connection():
         database.execute_sql(

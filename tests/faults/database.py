@@ -62,6 +62,8 @@ def database_full(world: World, chance: Random) -> None:
             changed = world.call("PUT", running.path, {"name": "Changed on a full disk"})
             assert changed.status == 503, changed
         assert running.shown()["status"] == "live"
+    assert "disk I/O error" in world.log(), "what went wrong, and not what went wrong because of it"
+    assert "cannot rollback" not in world.log()
     unmade.make()
     idle.go_live()
 
