@@ -27,6 +27,7 @@ ARROWS = {
     "metrics": {"live", "config"},
     "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook"},
     "errors": {"wire"},
+    "listeners": {"config"},
     "row": {"db"},
     "models": {"db", "row"},
     "models_search": {"db", "models", "row"},
@@ -49,7 +50,7 @@ ARROWS = {
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "metrics"),
+        *("audit", "commands", "listeners", "metrics"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
