@@ -8,22 +8,23 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import click
 import peewee
 from flask import Flask, Response, g, request
-from waitress import create_server
-from waitress.server import BaseWSGIServer
 
 import audit
 import commands
 import errors
+import listeners
 import metrics
 import worker
 from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
 from db import UnsafeSqliteError, database, utcnow
+from listeners import Listener
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
@@ -131,50 +132,14 @@ def _close(error: BaseException | None) -> None:
     audit.acting.set(None)  # this thread goes on with somebody else's request
 
 
-def serve(app: Flask, config: Config) -> BaseWSGIServer:
-    """The public listener; nginx in front of it, where there is one, is the only proxy that is believed."""
-    proxy = "127.0.0.1" if config.media_server != "none" else config.trusted_proxy
-    trusted = (
-        {"trusted_proxy": proxy, "trusted_proxy_headers": {"x-forwarded-for"}, "trusted_proxy_count": 1}
-        if proxy
-        else {}
-    )
-    return create_server(
-        app,
-        map={},
-        host=config.host,
-        port=config.port,
-        threads=16,
-        connection_limit=1000,
-        asyncore_use_poll=True,
-        channel_timeout=20,
-        cleanup_interval=5,
-        max_request_header_size=16 * 1024,
-        max_request_body_size=8 * MIB,
-        ident=None,
-        clear_untrusted_proxy_headers=True,
-        **trusted,
-    )
-
-
-def serve_hooks(config: Config) -> list[BaseWSGIServer]:
+def serve_hooks(config: Config) -> list[Listener]:
     """The hook listeners: the Unix socket, and HOOK_PORT for media servers that cannot use one."""
     app = create_hook_app(config)
-    limits = {
-        "threads": 8,
-        "connection_limit": 512,
-        "channel_timeout": 20,
-        "cleanup_interval": 5,
-        "ident": None,
-    }
-    limits |= {"asyncore_use_poll": True, "max_request_header_size": 16384, "max_request_body_size": 65536}
-    servers = [
-        create_server(app, map={}, unix_socket=str(config.hook_socket), unix_socket_perms="600", **limits)
-    ]
+    made = [listeners.on_socket(app, config.hook_socket)]
     share_socket(config.hook_socket)
     if config.hook_port:
-        servers.append(create_server(app, map={}, host="127.0.0.1", port=config.hook_port, **limits))
-    return servers
+        made.append(listeners.on_loopback(app, config.hook_port))
+    return made
 
 
 def _settings_of_a_command() -> Config:
@@ -219,24 +184,37 @@ def main() -> None:
 
 def _serve_all(config: Config) -> None:
     _show_root_token(config)
+    listeners.allow_open_files()
     try:
-        public = serve(create_app(config), config)
-        hook_servers = serve_hooks(config)
+        public = listeners.public(create_app(config), config)
+        behind = serve_hooks(config)
     except OSError as error:
         sys.exit(f"HOST, PORT or HOOK_PORT cannot be used: {error}.")
-    for server in hook_servers:
-        threading.Thread(target=server.run, name="hooks", daemon=True).start()
+    threads = [threading.Thread(target=each.run, name="hooks", daemon=True) for each in behind]
+    for thread in threads:
+        thread.start()
     inside = worker.build(config) if config.worker == "inside" else None
     if inside:
         threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
-    # waitress has no SIGTERM handler: without ours a request in flight would be cut.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _on_signals(lambda: [each.stop() for each in (public, *behind)])
     log.info("listening on http://%s:%d", config.host, config.port)
     public.run()
-    for server in hook_servers:
-        server.close()
+    for thread in threads:
+        thread.join(listeners.FINISH_S)
     if inside:
         inside.stop()
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    """SIGTERM and Ctrl-C end in peace what is in flight; whoever asks twice does not want to wait."""
+
+    def on_signal(number: int, frame: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, signal.SIG_DFL)
+        stop()
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, on_signal)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Lifecycle:
 
     def update(self, channel_id: str, fields: dict[str, Any], now: datetime) -> Channel:
         """Change what is different; nothing different changes nothing."""
-        with self._changing(channel_id) as (channel, session):
+        with self._changing(channel_id, now) as (channel, session):
             forbidden = fields.keys() - KEPT_AFTER_THE_END
             if channel.over and forbidden:
                 raise NotPossibleError(
@@ -94,7 +94,7 @@ class Lifecycle:
 
     def reset_token(self, channel_id: str, disconnect: bool, now: datetime) -> Channel:
         """A new streamToken; the old one is refused from now on. `disconnect` drops the publisher too."""
-        with self._changing(channel_id) as (channel, session):
+        with self._changing(channel_id, now) as (channel, session):
             if channel.over:
                 raise NotPossibleError("The channel has ended: nobody can publish to it any more.")
             channel.stream_token = new_stream_token()
@@ -108,7 +108,7 @@ class Lifecycle:
 
     def stop(self, channel_id: str, now: datetime) -> Channel:
         """End the channel, whatever its state; an ended one stays as it is."""
-        with self._changing(channel_id) as (channel, session):
+        with self._changing(channel_id, now) as (channel, session):
             if not channel.over:
                 self._end(channel, session, EndReason.STOPPED, now)
                 audit.record("stop", "channel", channel.id, channel.account_id, now)
@@ -116,7 +116,7 @@ class Lifecycle:
 
     def delete(self, channel_id: str, now: datetime) -> None:
         """End the channel and remove it; its events and their deliveries stay."""
-        with self._changing(channel_id) as (channel, session):
+        with self._changing(channel_id, now) as (channel, session):
             if not channel.over:
                 self._end(channel, session, EndReason.STOPPED, now)
             channel.delete_instance()
@@ -191,8 +191,8 @@ class Lifecycle:
         """Act for every channel whose time has come; returns how many changed."""
         due = Channel.due(now)
         for each in due:
-            with suppress(NotFoundError), self._changing(each.id) as (channel, session):  # deleted since
-                self._run_timers(channel, session, now)
+            with suppress(NotFoundError), self._changing(each.id, now):  # not found: deleted since
+                pass  # to open it is to run its timers
         return len(due)
 
     # The steps the verbs are made of; all of them run inside a verb's transaction.
@@ -300,12 +300,16 @@ class Lifecycle:
             )
 
     @contextmanager
-    def _changing(self, channel_id: str) -> Iterator[tuple[Channel, Session | None]]:
-        """A channel as it is now, with its open session, for a change that is kept when the block ends."""
+    def _changing(self, channel_id: str, now: datetime) -> Iterator[tuple[Channel, Session | None]]:
+        """A channel as it is now, with its open session, for a change that is kept when the block ends.
+
+        What is due comes first: a channel whose time is over is not revived because the worker is late.
+        """
         with database.atomic():
             channel = Channel.named(channel_id)
             if channel is None:
                 raise NotFoundError.of("channel", channel_id)
+            self._run_timers(channel, Session.open_of(channel), now)
             yield channel, Session.open_of(channel)
             self._keep(channel, Session.open_of(channel))
         self.ring()

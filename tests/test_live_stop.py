@@ -2,9 +2,16 @@
 
 import pytest
 
+from db import utcnow
 from models import Channel, ChannelTag, Event, Session, TimelineEntry
 from tests.envelope import refused, wrong
 from tests.story import after, again, arrival, events, new, payload, sessions, timeline
+
+
+@pytest.fixture
+def now():
+    """The real one: these tests act through the API, which has no other, and whose timers run."""
+    return utcnow()
 
 
 def coming(lifecycle, now) -> Channel:

@@ -27,6 +27,7 @@ ARROWS = {
     "metrics": {"live", "config", "db"},
     "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook", "upkeep"},
     "errors": {"wire"},
+    "listeners": {"config"},
     "row": {"db"},
     "models": {"db", "row"},
     "models_search": {"db", "models", "row"},
@@ -50,7 +51,7 @@ ARROWS = {
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "metrics", "upkeep"),
+        *("audit", "commands", "listeners", "metrics", "upkeep"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from errors import InvalidError, NotFoundError
+from errors import InvalidError, NotFoundError, NotPossibleError
 from live.arrival import RefusedError
 from live.reconcile import reconcile
 from live.snapshot import channel_object
@@ -205,6 +205,23 @@ def test_a_late_worker_does_not_keep_a_publisher_out(lifecycle, now):
     channel = new(lifecycle, now, startAt=start_at.isoformat())
     lifecycle.publish(channel.stream_token, arrival(1), start_at + after(minutes=1))
     assert again(channel).status == "init"
+
+
+def test_a_late_worker_does_not_let_a_channel_be_revived_by_an_update(lifecycle, now):
+    channel = new(lifecycle, now, expire=60)
+    late = now + after(seconds=61)
+    with pytest.raises(NotPossibleError, match="has ended"):
+        set_fields(lifecycle, channel, late, startAt=(now + after(hours=1)).isoformat())
+    with pytest.raises(NotPossibleError, match="has ended"):
+        lifecycle.reset_token(channel.id, False, late)
+    assert set_fields(lifecycle, channel, late, name="Over").end_reason == "expired"
+    assert events(channel) == ["channel_ended"]
+
+
+def test_a_late_worker_does_not_change_why_a_channel_ended(lifecycle, now):
+    channel = new(lifecycle, now, expire=60)
+    lifecycle.stop(channel.id, now + after(seconds=61))
+    assert again(channel).end_reason == "expired"
 
 
 def test_every_channel_that_is_due_is_looked_at(lifecycle, now):
