@@ -148,28 +148,34 @@ class Broadcasts(RuleBasedStateMachine):
         ahead = start_in is not None and start_in > 0
         assert changed.status == (Status.COMING if ahead else Status.INIT)
 
-    def update(self, channel, fields):
+    def is_over(self, channel):
+        """Ended, or due to be: what is due happens before a change."""
         row = self.row(channel)
+        return row is not None and self.watch.expected_after_timers(row, self.now)[0] == Status.ENDED
+
+    def update(self, channel, fields):
+        row, over = self.row(channel), self.is_over(channel)
         try:
             changed = self.lifecycle.update(channel.id, ChannelUpdate().load(fields), self.now)
         except NotFoundError:
             assert row is None
         except NotPossibleError:
-            assert row.over
+            assert over
         else:
-            assert not row.over
+            assert not over
             return changed
 
     @rule(channel=channels, disconnect=st.booleans())
     def reset_token(self, channel, disconnect):
-        row, session = self.row(channel), self.open_session(channel)
+        row, session, over = self.row(channel), self.open_session(channel), self.is_over(channel)
         try:
             fresh = self.lifecycle.reset_token(channel.id, disconnect, self.now)
         except NotFoundError:
             assert row is None
         except NotPossibleError:
-            assert row.over
+            assert over
         else:
+            assert not over
             assert fresh.stream_token not in [token for tokens in self.tokens.values() for token in tokens]
             self.tokens[channel.id].append(fresh.stream_token)
             still = self.open_session(channel)
