@@ -29,7 +29,8 @@ class Answer:
     body: bytes = b""
     delay: float = 0.0
     silent: bool = False  # never a byte
-    drip: str = ""  # "body" or "header": a byte now and then, without end
+    drip: str = ""  # "body", "header" or "interim" (1xx): a little now and then, without end
+    flood: str = ""  # the last two at full speed
     endless: bool = False  # a body at full speed, without end
     raw: bytes | None = None  # these bytes instead of an answer
     reset: bool = False
@@ -149,14 +150,17 @@ class Receiver:
             return False
         self._send(connection, answer)
         connection.settimeout(0.2)
-        return not (answer.drip or answer.endless or answer.close)
+        return not (answer.drip or answer.flood or answer.endless or answer.close)
 
     def _send(self, connection: socket.socket, answer: Answer) -> None:
         length: Any = 10**12 if answer.drip or answer.endless else len(answer.body)
         lines = {"Content-Length": str(length)} | answer.headers
         head = f"HTTP/1.1 {answer.status} X\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
-        if answer.drip == "header":
-            self._forever(connection, head.encode(), b"X-Drip: 1\r\n", 0.05)
+        pause = 0 if answer.flood else 0.05
+        if (answer.drip or answer.flood) == "header":
+            self._forever(connection, head.encode(), b"X-Drip: 1\r\n", pause)
+        elif (answer.drip or answer.flood) == "interim":
+            self._forever(connection, b"", b"HTTP/1.1 102 Processing\r\n\r\n", pause)
         elif answer.drip:
             self._forever(connection, head.encode() + b"\r\n", b"x", 0.05)
         elif answer.endless:

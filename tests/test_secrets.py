@@ -1,0 +1,152 @@
+"""A broadcast on the real box, and then a look everywhere for what nobody may find there."""
+
+import contextlib
+import json
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peewee
+import psutil
+import pytest
+
+from tests.box import TOKEN_ID, TOKEN_SECRET, Box, Encoder
+from tests.receiver import Receiver
+from tests.waiting import until
+
+pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+
+BASIC = b64encode(f"{TOKEN_ID}:{TOKEN_SECRET}".encode()).decode()
+# Where a streamToken has to be: `/rtmp` shows it again, and a repeated create answers what it answered.
+TOKENS_STAND_IN = {("channel", "stream_token"), ("kept_answer", "body")}
+
+
+def test_no_secret_is_anywhere_but_where_it_must_be(box):
+    with Receiver() as receiver:
+        hook = told(box, "POST", "/v1/webhook", {"uri": receiver.url, "event": "all"})
+        made = told(box, "POST", "/v1/live", {"name": "Secret"}, {"Idempotency-Key": "the-only-one"})
+        path, secrets = f"/v1/live/{made['id']}", {"the webhook's": hook["secret"]}
+        secrets |= {"the first streamToken": made["streamToken"], "the API's": TOKEN_SECRET, "Basic": BASIC}
+        secrets["the hooks'"] = (box.data_dir / "keys/hook").read_text().strip()
+        secrets["the key file's"] = (box.data_dir / "keys/webhook.key").read_text().strip()
+        secrets["the webhook's second"] = told(box, "POST", f"/v1/webhook/{hook['id']}/secret")["secret"]
+
+        with Encoder(box, made["streamToken"]) as encoder:
+            box.await_status(made["id"], "live")
+            assert box.packagers(made["id"]), "or there would be no command line to look at"
+            found = command_lines(box, encoder)
+            with Encoder(box, made["streamToken"]) as second:
+                assert second.refused()
+            fresh = told(box, "POST", f"{path}/token", {"disconnect": True})["streamToken"]
+            secrets["the second streamToken"] = fresh
+            assert encoder.refused()
+        with Encoder(box, fresh) as encoder:
+            box.await_status(made["id"], "live")
+            found |= command_lines(box, encoder)
+            until(lambda: box.playlist(made["id"]), 10, "a playlist")
+            found |= pages(box, made["id"], hook["id"])
+        told(box, "DELETE", path)
+        until(lambda: b"channel_ended" in b"".join(receiver.bodies()), 15, "the last event has arrived")
+        told(box, "POST", f"/v1/webhook/{hook['id']}/test")
+        found |= {
+            f"delivery {n}": f"{each.path} {each.headers} {each.body}"
+            for n, each in enumerate(receiver.requests)
+        }
+
+    found |= pages(box, made["id"], hook["id"]) | files(box)
+    assert len(found) > 30
+    rows = cells(box)
+    for what, secret in secrets.items():
+        assert [place for place, text in found.items() if secret in text] == [], what
+        places = {(table, column) for table, column, text in rows if secret in text}
+        allowed = TOKENS_STAND_IN if "streamToken" in what else set()
+        assert places <= allowed, what
+    first = {(table, column) for table, column, text in rows if made["streamToken"] in text}
+    assert first == {("kept_answer", "body")}, "the look does find what is there"
+    box.call("DELETE", f"/v1/webhook/{hook['id']}")
+
+
+def told(box: Box, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
+    asked = {"Authorization": f"Basic {BASIC}", "Content-Type": "application/json"} | (headers or {})
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{box.url}{path}", data, asked, method=method)
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.loads(reply.read() or b"{}").get("data")
+
+
+def command_lines(box: Box, *encoders: Encoder) -> dict[str, str]:
+    """Of every process of this machine; an encoder's own has the token, as it must."""
+    theirs = {each.process.pid for each in encoders}
+    running = [each for each in psutil.process_iter(["cmdline"]) if each.pid not in theirs]
+    lines = {f"process {each.pid}": " ".join(each.info["cmdline"] or []) for each in running}
+    assert any("ffmpeg" in line and str(box.data_dir) in line for line in lines.values())
+    return lines
+
+
+def pages(box: Box, channel_id: str, webhook_id: str) -> dict[str, str]:
+    """What the API, the pages and the media server show; not the answers that exist to show a secret."""
+    live, webhook = f"/v1/live/{channel_id}", f"/v1/webhook/{webhook_id}"
+    first = told(box, "GET", f"{webhook}/delivery")[0]["id"]
+    paths = [
+        *("/v1", "/healthz", "/readyz", "/docs", "/docs/", "/openapi.json", "/", f"/watch/{channel_id}"),
+        *(f"/embed/{channel_id}", "/v1/live", live, f"{live}/session", f"{live}/event", f"{live}/metadata"),
+        *(
+            "/v1/search?query=secret",
+            "/v1/event?length=1000",
+            "/v1/audit?length=100",
+            "/v1/token",
+            "/v1/user",
+        ),
+        *("/v1/webhook", webhook, f"{webhook}/delivery?length=100", f"{webhook}/delivery/{first}"),
+        *("/v1/video", "/v1/statistics", "/nothing", "/v1/live/nothing", "/v1/live?nothing=1"),
+        *(f"/play/{channel_id}/master.m3u8", f"/play/{channel_id}/source.m3u8"),
+    ]
+    shown = {path: shown_at(f"{box.url}{path}") for path in paths}
+    assert "channel_live" in shown["/v1/event?length=1000"]
+    metrics = shown_at(f"http://127.0.0.1:{box.port}/metrics")
+    assert "# TYPE" in metrics
+    return shown | {"/metrics": metrics}
+
+
+def shown_at(url: str) -> str:
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {BASIC}"})
+    with contextlib.ExitStack() as stack:
+        try:
+            reply = stack.enter_context(urllib.request.urlopen(request, timeout=10))
+        except urllib.error.HTTPError as error:
+            reply = stack.enter_context(error)
+        return f"{reply.headers}\n{reply.read().decode(errors='replace')}"
+
+
+def files(box: Box) -> dict[str, str]:
+    """The log, and everything in DATA_DIR but the keys, the database and the hook addresses that nginx is given."""
+    secret_ones = {"keys", "livestream.db", "livestream.db-wal", "livestream.db-shm", "nginx.conf"}
+    below = [path for path in box.data_dir.rglob("*") if path.is_file() and not secret_ones & set(path.parts)]
+    assert any(path.suffix == ".conf" for path in below), "supervisor's"
+    return {str(path): text_of(path) for path in [box.log, *below]}
+
+
+def text_of(path: Path) -> str:
+    with contextlib.suppress(FileNotFoundError):  # a segment that has been rotated away
+        return path.read_bytes().decode("latin-1")
+    return ""
+
+
+def cells(box: Box) -> list[tuple[str, str, str]]:
+    """Every value in the database, with its table and column."""
+    with contextlib.closing(peewee.sqlite3.connect(box.data_dir / "livestream.db")) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert {"channel", "webhook", "event", "attempt", "audit", "kept_answer", "timeline"} <= set(tables)
+        return [cell for table in tables for cell in cells_of(database, table)]
+
+
+def cells_of(database: Any, table: str) -> Iterator[tuple[str, str, str]]:
+    found = database.execute(f'SELECT * FROM "{table}"')
+    names = [column[0] for column in found.description]
+    for row in found:
+        for name, value in zip(names, row, strict=True):
+            text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+            yield table, name, text
