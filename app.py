@@ -190,13 +190,13 @@ def _serve_all(config: Config) -> None:
         behind = serve_hooks(config)
     except OSError as error:
         sys.exit(f"HOST, PORT or HOOK_PORT cannot be used: {error}.")
+    _on_signals(lambda: [each.stop() for each in (public, *behind)])
     threads = [threading.Thread(target=each.run, name="hooks", daemon=True) for each in behind]
     for thread in threads:
         thread.start()
     inside = worker.build(config) if config.worker == "inside" else None
     if inside:
         threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
-    _on_signals(lambda: [each.stop() for each in (public, *behind)])
     log.info("listening on http://%s:%d", config.host, config.port)
     public.run()
     for thread in threads:

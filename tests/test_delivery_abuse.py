@@ -10,6 +10,7 @@ from db import connection, database
 from delivery import dispatcher as dispatching_module
 from delivery.dispatcher import Shares
 from delivery.queue import Front
+from delivery.sender import DEADLINE_S
 from models import Webhook
 from tests.outbox import T0, again, dispatching, happen, hook, settled, tried, until
 from tests.receiver import Answer, Receiver
@@ -25,13 +26,21 @@ def answering(**answer):
     "answer", [{"drip": "interim"}, {"drip": "header"}, {"drip": "body"}, {"silent": True}]
 )
 def test_whoever_never_comes_to_an_end_is_left_at_the_deadline(config, answer):
-    """Ten seconds in real; each byte, header and interim answer would start a time-out per read again."""
+    """Each byte, header and interim answer would start a time-out per read again."""
     with answering(**answer) as receiver:
         delivery = happen(hook(config, receiver.url))
         with dispatching(config, deadline=2.0):
             (attempt,) = tried(delivery)
     assert attempt.error.startswith("timeout")
     assert 1900 <= attempt.latency_ms <= 3000
+
+
+def test_the_deadline_is_ten_seconds(config):
+    with answering(drip="interim") as receiver:
+        delivery = happen(hook(config, receiver.url))
+        with dispatching(config, deadline=DEADLINE_S):
+            (attempt,) = tried(delivery)
+    assert 9900 <= attempt.latency_ms <= 11_000
 
 
 @pytest.mark.parametrize("kind", ["interim", "header"])

@@ -2,6 +2,7 @@
 
 import json
 import select
+import signal
 import socket
 import statistics
 import threading
@@ -144,9 +145,17 @@ def test_sigterm_finishes_what_is_in_flight_and_takes_no_more(process):
         assert [each["name"] for each in again.call("GET", "/v1/live")[1]["data"]] == ["in flight"]
 
 
-def test_sigterm_with_nothing_in_flight_is_the_end_at_once(process):
-    with process.connect(), process.connect():
-        process.process.terminate()
+@pytest.mark.parametrize("worker", ["apart", "inside"])
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_with_nothing_in_flight_the_end_is_at_once(worker, asked):
+    with (
+        short_folder() as folder,
+        web(folder, WORKER=worker) as process,
+        process.connect(),
+        process.connect(),
+    ):
+        until(lambda: process.call("GET", "/healthz")[0] == 200, 10, "it answers")
+        process.process.send_signal(asked)
         assert process.process.wait(5) == 0
 
 
