@@ -20,6 +20,7 @@ import commands
 import errors
 import listeners
 import metrics
+import packager
 import worker
 from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
@@ -197,6 +198,8 @@ def _serve_all(config: Config) -> None:
     inside = worker.build(config) if config.worker == "inside" else None
     if inside:
         threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
+        if config.media_server != "none":
+            threading.Thread(target=packager.build(config).run, name="packager", daemon=True).start()
     log.info("listening on http://%s:%d", config.host, config.port)
     public.run()
     for thread in threads:

@@ -73,9 +73,14 @@ class Config:
         return self.data_dir / "media"
 
     @property
-    def packagers_dir(self) -> Path:
-        """What is known of running packagers, for the worker that comes after this one."""
-        return self.data_dir / "packagers"
+    def ingest_dir(self) -> Path:
+        """Where the media server finds the folder of each session that may be written to, by streamToken."""
+        return self.data_dir / "ingest"
+
+    @property
+    def transcoders_dir(self) -> Path:
+        """The logs of running transcoders, for the worker that comes after this one."""
+        return self.data_dir / "transcoders"
 
     @property
     def hook_socket(self) -> Path:

@@ -1,4 +1,4 @@
-"""Everything that happens later: timers, reconciling, packagers, webhook deliveries.
+"""Everything that happens later: timers, reconciling, what is playable, webhook deliveries.
 
 One step is `tick(now)`; the endless loop is a wrapper around it. Killed at any instant it loses nothing: what is
 wanted is in the database, what is there is in the media server and the process table.
@@ -29,8 +29,8 @@ from live.links import Links
 from live.reconcile import lost_all, reconcile
 from live.retention import forget, give_back
 from logs import set_up_logging
-from media import ffmpeg, storage
-from media.packager import Job, Packagers, Report
+from media import index, storage, watch
+from media.index import Job
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
 from models import Channel, Session, Status
@@ -47,7 +47,6 @@ MEASURE_EVERY_S = 60.0
 FORGET_EVERY_S = 600.0
 # No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
 UNREACHABLE_S = 8.0
-NO_VIDEO = "There is sound but no video in the signal; send both."
 
 
 class Worker:
@@ -58,13 +57,12 @@ class Worker:
         config: Config,
         lifecycle: Lifecycle,
         media: MediaServer | None,
-        packagers: Packagers,
         dispatcher: Dispatcher,
     ) -> None:
         self.config = config
         self.lifecycle = lifecycle
         self.media = media
-        self.packagers = packagers
+        self.watch = watch.Watch()
         self.dispatcher = dispatcher
         self.stopping = threading.Event()
         self.last: dict[str, float] = {}
@@ -84,7 +82,6 @@ class Worker:
     def _work(self) -> None:
         doorman = Doorman(self.config.wake_socket)
         with database.connection_context():
-            self.packagers.adopt(time.monotonic())
             self.dispatcher.start()
             rung = True
             while not self.stopping.is_set():
@@ -96,7 +93,7 @@ class Worker:
         self.stopping.set()
 
     def _await(self, turn: TextIO) -> bool:
-        """One worker works at a time: two would start two packagers for a session. A second one waits."""
+        """One worker works at a time: two would undo each other's work. A second one waits."""
         while not self.stopping.is_set():
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,7 +114,7 @@ class Worker:
             if self._due("look", mono, LOOK_AT_MOST_EVERY_S if self.look_wanted else LOOK_EVERY_S):
                 self.look_wanted = False
                 self._step("media server", lambda: self._look(now, mono))
-            self._step("packagers", lambda: self._tend_packagers(now, mono))
+            self._step("sessions", lambda: self._tend_sessions(now, mono))
             if rung or self._due("sweep", mono, SWEEP_EVERY_S):
                 self._step("sweep", self._sweep)
         if self._due("measure", mono, MEASURE_EVERY_S):
@@ -126,7 +123,7 @@ class Worker:
             self._step("retention", lambda: self._forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
             self._step("pulse", self._pulse)
-        return 0.1 if self.packagers.starting or (self.media and self.look_wanted) else 0.5
+        return 0.1 if self.media and self.look_wanted else 0.5
 
     def _step(self, name: str, act: Callable[[], object]) -> None:
         try:
@@ -157,34 +154,29 @@ class Worker:
             log.info("dropping client %s, which may not publish any more", client_id)
             self.media.drop(client_id)
 
-    def _tend_packagers(self, now: datetime, mono: float) -> None:
+    def _tend_sessions(self, now: datetime, mono: float) -> None:
         sessions = {session.id: session for session in Session.all_open()}
-        jobs = [
-            Job(
-                session.channel.id,
-                session.id,
-                receiving=session.silent_since is None,
-                signed=session.channel.playback == "signed",
-            )
-            for session in sessions.values()
-        ]
-        for report in self.packagers.sync(jobs, mono):
-            self._take(report, sessions[report.session_id], now)
-
-    def _take(self, report: Report, session: Session, now: datetime) -> None:
-        status = session.channel.status
-        if report.state == "playable" and status != Status.LIVE:
-            self.lifecycle.playable(session.id, now)
-        if report.state == "unplayable" and status != Status.ERROR:
-            silent_picture = session.audio and not session.video
-            self.lifecycle.unplayable(session.id, NO_VIDEO if silent_picture else report.reason, now)
+        self.watch.forget_all_but(set(sessions))
+        for session in sessions.values():
+            folder = self.config.media_dir / session.channel.id / session.id
+            signal = index.read_signal(folder)
+            state = self.watch.judge(session.id, signal, session.silent_since is None, mono)
+            if state == "playable" and session.channel.status != Status.LIVE:
+                self.lifecycle.playable(session.id, now)
+            if state == "unplayable" and session.channel.status != Status.ERROR:
+                self.lifecycle.unplayable(session.id, watch.reason(signal), now)
 
     def _sweep(self) -> None:
-        """Remove what is left on disk of channels that have ended or are no more."""
-        on_disk = storage.channels_on_disk(self.config.media_dir)
+        """Close what nobody publishes to any more, and remove what is left of channels that are over or no more."""
+        media_dir, ingest_dir = self.config.media_dir, self.config.ingest_dir
+        links = storage.taken_in(ingest_dir)  # read first: a session that is written later is not among them
+        sessions = {session.id: session for session in Session.all_open()}
+        storage.close_for(ingest_dir, links.keys() - sessions.keys())
+        for session in sessions.values():
+            index.renew_job(media_dir / session.channel.id / session.id, Job.wanted_by(session.channel))
+        on_disk = storage.channels_on_disk(media_dir)
         kept = Channel.select(Channel.id).where(Channel.id.in_(on_disk) & (Channel.status != Status.ENDED))
-        storage.remove_channels(self.config.media_dir, set(on_disk) - {channel.id for channel in kept})
-        self.packagers.trim_logs()
+        storage.remove_channels(media_dir, set(on_disk) - {channel.id for channel in kept})
 
     def _forget(self, now: datetime) -> None:
         """A little in each tick, until all of it is done."""
@@ -216,11 +208,8 @@ def build(config: Config) -> Worker:
         bell.ring()
 
     lifecycle = Lifecycle(Links(config.public_url, config.rtmp_url), Limits(config.user_limits), ring)
-    packagers = Packagers(
-        config.media_dir, config.packagers_dir, ffmpeg.program(config.ffmpeg), config.rtmp_port
-    )
     media = NginxRtmp(config.media_socket) if config.media_server == "nginx-rtmp" else None
-    return Worker(config, lifecycle, media, packagers, dispatcher)
+    return Worker(config, lifecycle, media, dispatcher)
 
 
 def main() -> None:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from config import Config
 
+CHANNEL = "ch_"
+# A file of this name in a channel's folder: nginx serves nothing of it without a signature.
+SIGNED = "signed"
+
 
 def make_folders(config: Config) -> None:
     """Every folder with its mode. nginx's workers may enter run/ (for the hook socket) and media/ only."""
@@ -20,8 +24,9 @@ def make_folders(config: Config) -> None:
         (config.run_dir / "tmp", 0o711),
         (config.keys_dir, 0o700),
         (config.backups_dir, 0o700),
-        (config.packagers_dir, 0o700),
+        (config.transcoders_dir, 0o700),
         (config.media_dir, 0o755),
+        (config.ingest_dir, 0o711),  # nobody else may list it: its names are streamTokens
     ):
         folder.mkdir(parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o777 != mode:
@@ -68,8 +73,67 @@ def share_socket(path: Path) -> None:
     path.chmod(0o660)
 
 
+def open_for(config: Config, channel_id: str, session_id: str, stream_token: str) -> Path:
+    """A folder for a session, and the link by which the media server finds it.
+
+    nginx's HLS module takes the name that the encoder sent, not the one that the hook gives the stream.
+    """
+    folder = config.media_dir / channel_id / session_id
+    folder.mkdir(parents=True, exist_ok=True)
+    own_by_media_server(folder)
+    fresh = config.ingest_dir / f".{session_id}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder)
+    fresh.rename(config.ingest_dir / stream_token)
+    return folder
+
+
+def taken_in(ingest_dir: Path) -> dict[str, Path]:
+    """The folder of each session that the media server may write to, by session, and the link to it."""
+    found = {}
+    for name in os.listdir(ingest_dir):
+        with suppress(OSError):  # gone, or made by nginx itself for a publisher that nobody let in
+            if not name.startswith("."):
+                found[(ingest_dir / name).readlink().name] = ingest_dir / name
+    return found
+
+
+def close_for(ingest_dir: Path, session_ids: Iterable[str]) -> None:
+    """Nothing more is taken in for these; their folders stay."""
+    links = taken_in(ingest_dir)
+    for session_id in session_ids:
+        if link := links.get(session_id):
+            link.unlink(missing_ok=True)
+
+
+def mark_signed(channel: Path, *, signed: bool) -> None:
+    """With the mark, nginx serves nothing of a channel without a signature."""
+    if signed:
+        (channel / SIGNED).touch()
+    else:
+        (channel / SIGNED).unlink(missing_ok=True)
+
+
+def own_by_media_server(folder: Path) -> None:
+    """nginx's workers write there; where root starts it, they are another user."""
+    if os.geteuid() == 0:
+        user = media_server_user()
+        shutil.chown(folder, user, user_group(user))
+
+
+def media_server_user() -> str:
+    try:
+        return pwd.getpwnam("www-data").pw_name
+    except KeyError:
+        return "nobody"
+
+
+def user_group(user: str) -> int:
+    return pwd.getpwnam(user).pw_gid
+
+
 def channels_on_disk(media_dir: Path) -> list[str]:
-    return [entry.name for entry in os.scandir(media_dir) if entry.is_dir()]
+    return [entry.name for entry in os.scandir(media_dir) if entry.name.startswith(CHANNEL)]
 
 
 def remove_channels(media_dir: Path, channel_ids: Iterable[str]) -> None:

@@ -7,7 +7,10 @@ from flask import Blueprint, Response, abort, current_app, request
 
 from db import utcnow
 from live.arrival import Arrival, RefusedError
+from media import index, storage
+from media.index import Job
 from media.servers import BadHookError, Dialect, Hook, nginx_rtmp
+from models import Session
 from routes.context import box
 
 log = logging.getLogger(__name__)
@@ -39,11 +42,25 @@ def decide(told: Hook) -> str | None:
         arrival = Arrival(told.connection, told.client_ip, told.encoder)
         try:
             session = box.lifecycle.publish(told.stream_token, arrival, now)
+            make_room(session)
             log.info("publisher from %s let in as %s", told.client_ip, session.id)
             return session.id
         except RefusedError as error:
             log.warning("publisher from %s refused: %s", told.client_ip, error.reason)
             return None
+        except OSError as error:
+            log.error("publisher from %s refused, no room for its media: %s", told.client_ip, error)
+            box.lifecycle.unpublish(told.connection, "no_storage", now)
+            return None
     if told.call == "unpublish":
         box.lifecycle.unpublish(told.connection, "left", now)
     return ""
+
+
+def make_room(session: Session) -> None:
+    """The folder that the media server writes to, and how the packager is to show it: before the first frame."""
+    channel = session.channel
+    config = current_app.config["LIVESTREAM"]
+    folder = storage.open_for(config, channel.id, session.id, channel.stream_token)
+    storage.mark_signed(folder.parent, signed=channel.playback == "signed")
+    index.write_job(folder, Job.wanted_by(channel))

@@ -48,14 +48,15 @@ ARROWS = {
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search", "schemas_webhook"),
     },
+    "packager": {"config", "logs", "media", "wake"},
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "listeners", "metrics", "upkeep"),
+        *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
-ENVIRONMENT_IN = {"app.py", "worker.py"}
+ENVIRONMENT_IN = {"app.py", "packager.py", "worker.py"}
 # Contract, section 1. The console's sign-in is added here when it exists.
 PUBLIC = {"/", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
 PUBLIC_BELOW = {"docs", "watch", "embed", "play", "static"}

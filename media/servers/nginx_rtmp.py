@@ -5,7 +5,6 @@ Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp
 
 import http.client
 import os
-import pwd
 import re
 import resource
 import socket
@@ -18,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_rtmp_module
 from media.servers import BadHookError, Hook, Look, MediaServerError, Publisher
+from media.storage import media_server_user
 
 KIND = "nginx-rtmp"
 CALLS = {"publish": "publish", "publish_done": "unpublish"}
@@ -189,11 +189,7 @@ def worker_user(media_dir: Path) -> str | None:
     if os.geteuid() != 0:
         return None
     shut = [folder for folder in media_dir.parents if not folder.stat().st_mode & 0o001]
-    try:
-        pwd.getpwnam("www-data")
-    except KeyError:
-        return "root" if shut else "nobody"
-    return "root" if shut else "www-data"
+    return "root" if shut else media_server_user()
 
 
 def _reachable(host: str) -> str:
