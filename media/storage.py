@@ -81,8 +81,7 @@ def open_for(config: Config, channel_id: str, session_id: str, stream_token: str
     folder = config.media_dir / channel_id / session_id
     folder.mkdir(parents=True, exist_ok=True)
     own_by_media_server(folder)
-    fresh = config.ingest_dir / f".{session_id}"
-    fresh.unlink(missing_ok=True)
+    fresh = config.ingest_dir / f".{session_id}.{secrets.token_hex(4)}"  # a hook may come twice at once
     fresh.symlink_to(folder)
     fresh.rename(config.ingest_dir / stream_token)
     return folder

@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tests.waiting import until
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -160,14 +158,6 @@ class Box:
             check=False,
         )
         return int(asked.stdout)
-
-    def packagers(self, channel_id: str = "") -> list[psutil.Process]:
-        folder = str(self.data_dir / "media" / channel_id)
-        return [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if (process.info["cmdline"] or [""])[-1].startswith(folder)
-        ]
 
     def await_pid(self, program: str, other_than: int) -> int:
         """The pid of a program that supervisor has started again."""

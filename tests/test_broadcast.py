@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 from standardwebhooks import Webhook
 
+from media.playlists import parse
 from tests.box import Encoder, source_address
 from tests.browser import chromium, video_state, wait_for
 from tests.receiver import Receiver
@@ -85,16 +86,14 @@ def test_a_broadcast_comes_back_as_the_same_channel_at_the_same_address(box):
 
 
 def sequence(playlist: str) -> int:
-    return number_of("#EXT-X-MEDIA-SEQUENCE", playlist)
+    """The number that comes next."""
+    return parse(playlist).next_number
 
 
 def discontinuity(playlist: str) -> int:
-    return number_of("#EXT-X-DISCONTINUITY-SEQUENCE", playlist)
-
-
-def number_of(tag: str, playlist: str) -> int:
-    [line] = [line for line in playlist.splitlines() if line.startswith(f"{tag}:")]
-    return int(line.partition(":")[2])
+    """How many discontinuities there were up to its end."""
+    found = parse(playlist)
+    return found.breaks + sum(entry.broken for entry in found.entries)
 
 
 def test_a_viewer_sees_the_broadcast_go_on_after_each_of_two_reconnections_without_a_reload(box):

@@ -3,11 +3,17 @@
 import peewee
 import pytest
 
-from db import PRAGMAS, bind
+from db import PRAGMAS, bind, utcnow
 from models import Session
 from tests.story import events, new, sessions
 
 FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+def now():
+    """The real one: the hooks go by it, and a channel of a fixed day would have expired."""
+    return utcnow()
 
 
 @pytest.fixture

@@ -146,19 +146,25 @@ def test_a_secret_from_the_environment_is_neither_shown_nor_written(settings):
     assert [path for path in kept if secret.encode() in path.read_bytes()] == []
 
 
-def test_supervisor_starts_web_first_and_spares_the_packagers_of_a_worker(settings):
+def test_supervisor_starts_web_first_and_spares_the_transcoders_of_a_worker(settings):
     ports = dict(zip(("HTTP_PORT", "RTMP_PORT"), map(str, free_ports(2)), strict=True))
     prepare("folders", **settings)
     assert prepare(**{**settings, **ports, "MEDIA_SERVER": "nginx-rtmp"}).stderr == ""
     path = Path(settings["DATA_DIR"]) / "run/supervisord.conf"
     written = configparser.RawConfigParser()
     written.read_string(path.read_text())
-    found = {name: written[f"program:{name}"] for name in ("web", "worker", "media")}
+    found = {name: written[f"program:{name}"] for name in ("web", "worker", "packager", "media")}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert sorted(found, key=lambda name: int(found[name]["priority"])) == ["web", "worker", "media"]
+    assert sorted(found, key=lambda name: int(found[name]["priority"])) == [
+        "web",
+        "worker",
+        "packager",
+        "media",
+    ]
     assert {name: each["killasgroup"] for name, each in found.items()} == {
         "web": "true",
         "worker": "false",
+        "packager": "true",
         "media": "true",
     }
     assert all('WORKER="apart"' in each["environment"] for each in found.values())

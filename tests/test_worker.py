@@ -8,8 +8,8 @@ import pytest
 
 import worker
 from db import utcnow
+from media import index, storage, watch
 from media.servers import Look, MediaServerError, Publisher
-from media.servers.nginx_rtmp import parse_stat
 from models import Session
 from tests.waiting import until
 from wake import Bell, Doorman
@@ -38,12 +38,10 @@ def media():
 
 @pytest.fixture
 def at_work(config, app, db, media):
-    """A worker that is ticked by hand, with no packager program to run."""
+    """A worker that is ticked by hand."""
     made = worker.build(config)
     made.media = media
-    made.packagers.program = "/bin/true"
     yield made
-    made.packagers.sync([], 0.0)
     made.dispatcher.stop()
 
 
@@ -148,27 +146,33 @@ def test_a_worker_without_a_media_server_looks_twice_a_second_and_not_more_often
     assert at_work.tick(utcnow(), 0.0, rung=True) == 0.5
 
 
-def test_sound_alone_is_said_to_be_sound_alone(at_work, media, hooks, channel, client):
+def test_a_signal_out_of_which_nothing_comes_is_an_error_with_a_reason_and_may_still_become_live(
+    at_work, media, hooks, channel, client, config
+):
     publishing(hooks, channel)
     session = Session.all_open()[0]
-    client_id = session.connection.rpartition("/")[2]
-    at_work.packagers.program = "/bin/false"
-    for second in range(1, 70):
-        xml = STAT_WITHOUT_VIDEO.format(client_id, session.id, second * 500)
-        media.answer = parse_stat(xml.encode(), "aa")
+    for second in range(1, 30):
+        media.answer = Look("nginx-rtmp/aa", [Publisher(session.connection, "1", session.id, second * 500)])
         at_work.tick(utcnow(), float(second), rung=True)
     [error] = [entry for entry in timeline(client, channel) if entry["event"] == "error"]
-    assert error["detail"]["reason"] == worker.NO_VIDEO
-    assert client.get(f"/v1/live/{channel['id']}/session").json["data"][0]["video"] == {}
+    assert error["detail"]["reason"] == watch.NOTHING
+    folder = config.media_dir / channel["id"] / session.id
+    index.write_signal(folder, {"lastNumber": 0, "playable": True, "video": {}})
+    at_work.tick(utcnow(), 31.0, rung=True)
+    assert client.get(f"/v1/live/{channel['id']}").json["data"]["status"] == "live"
+
+
+def test_an_ingest_link_goes_with_its_session(at_work, media, hooks, channel, config):
+    publishing(hooks, channel)
+    session = Session.all_open()[0]
+    media.answer = Look("nginx-rtmp/aa", [Publisher(session.connection, "1", session.id, 500)])
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert storage.taken_in(config.ingest_dir).keys() == {session.id}
+    hooks.publish_done(channel["streamToken"])
+    at_work.tick(utcnow(), 1.0, rung=True)
+    assert storage.taken_in(config.ingest_dir) == {}
+    assert (config.media_dir / channel["id"] / session.id).is_dir()
 
 
 def timeline(client, channel) -> list[dict]:
     return client.get(f"/v1/live/{channel['id']}/event?length=100").json["data"]
-
-
-# As nginx-rtmp says it: a track that is not there is listed, with nothing in it.
-STAT_WITHOUT_VIDEO = """<rtmp><server><application><name>live</name><live><stream><name>{1}</name>
-<bytes_in>{2}</bytes_in><client><id>{0}</id><publishing/><active/></client><meta>
-<video><width>0</width><height>0</height><frame_rate>0</frame_rate><codec></codec></video>
-<audio><codec>AAC</codec><channels>1</channels><sample_rate>44100</sample_rate></audio></meta>
-</stream></live></application></server></rtmp>"""

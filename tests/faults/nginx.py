@@ -7,11 +7,13 @@ time. As in nginx, a hook that is not answered is a refusal, and a lost publish_
 import http.client
 import re
 import secrets
+import shutil
 import socket
 import socketserver
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -19,6 +21,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.faults.history import History
 
+RECORDED = Path(__file__).parent.parent / "fixtures" / "nginx-rtmp" / "hls"
+SEGMENT_S = 1.0
 HOOK_TIMEOUT_S = 10.0  # nginx-rtmp's netcall_timeout
 BYTES_PER_S = 75_000
 META = (
@@ -36,6 +40,7 @@ class Client:
     token: str
     stream: str
     since: float = field(default_factory=time.monotonic)
+    segments: int = 0  # that have been written
 
     def shown(self) -> str:
         seconds = time.monotonic() - self.since
@@ -85,18 +90,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class FakeNginx:
-    """`streams` is a folder with a file for each stream that can be played: what the packager goes by."""
+    """`ingest` is where it writes segments, in a folder for each token, as the HLS module does."""
 
     def __init__(
         self,
         media_socket: Path,
         hook_socket: Path,
         secret: Callable[[], str],
-        streams: Path,
+        ingest: Path,
         history: History,
     ) -> None:
         self.media_socket, self.hook_socket = media_socket, hook_socket
-        self.secret, self.streams, self.history = secret, streams, history
+        self.secret, self.ingest, self.history = secret, ingest, history
         self.instance = ""
         self.hook_timeout = HOOK_TIMEOUT_S
         self.lie: Callable[[bytes], bytes] | None = None
@@ -112,6 +117,7 @@ class FakeNginx:
         self.server = _UnixServer(str(self.media_socket), _Handler)
         self.server.nginx = self
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(target=self._write_segments, args=(self.server,), daemon=True).start()
         self.history.write("media", did="start", instance=self.instance)
 
     def die(self) -> None:
@@ -119,8 +125,10 @@ class FakeNginx:
         self.history.write("media", did="die", instance=self.instance)
         for number in list(self.clients):
             self._cut(number)
-        self.server.shutdown()
-        self.server.server_close()
+        if self.server:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None
 
     def publishing(self) -> set[str]:
         """The names of the streams that are published now."""
@@ -139,7 +147,7 @@ class FakeNginx:
         client = Client(number, token, stream)
         with self.lock:
             self.clients[number] = client
-            (self.streams / stream).touch()
+            self._write_segment(client)
         return client
 
     def leave(self, client: Client, kill_at: str = "") -> None:
@@ -149,10 +157,28 @@ class FakeNginx:
 
     def _cut(self, number: int) -> Client | None:
         with self.lock:
-            client = self.clients.pop(number, None)
-            if client and client.stream not in {other.stream for other in self.clients.values()}:
-                (self.streams / client.stream).unlink(missing_ok=True)
-        return client
+            return self.clients.pop(number, None)
+
+    def _write_segments(self, server: _UnixServer) -> None:
+        while self.server is server:
+            time.sleep(SEGMENT_S)
+            with self.lock:
+                for client in self.clients.values():
+                    self._write_segment(client)
+
+    def _write_segment(self, client: Client) -> None:
+        """One more of a recording's segments, and the list, as far as its folder is still there."""
+        folder, number = self.ingest / client.token, client.segments
+        with suppress(OSError):
+            shutil.copyfile(RECORDED / f"{number % 4}.ts", folder / f"{number}.ts")
+            first = max(0, number - 9)
+            listed = "".join(f"#EXTINF:{SEGMENT_S:.3f},\n{each}.ts\n" for each in range(first, number + 1))
+            fresh = folder / "index.m3u8.bak"
+            fresh.write_text(
+                f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-MEDIA-SEQUENCE:{first}\n#EXT-X-TARGETDURATION:1\n{listed}"
+            )
+            fresh.rename(folder / "index.m3u8")
+            client.segments += 1
 
     def drop(self, number: int) -> int:
         self.history.write("media", did="drop", client=number)

@@ -124,6 +124,19 @@ def worker_asked_to_stop_with_webhooks_on_their_way(world: World, chance: Random
     world.start_worker()
 
 
+@fault("F30")
+def packager_killed_at_a_random_moment(world: World, chance: Random) -> None:
+    """Who is live stays so, and the next packager goes on."""
+    channel = Channel(world).make().go_live()
+    for _ in range(2):
+        some_time(chance, 0.0, 1.5)
+        world.kill(world.packager)
+        some_time(chance, 0.0, 1.0)
+        world.packager = world.start_part("packager")
+    Channel(world).make().go_live()
+    assert channel.shown()["status"] == "live"
+
+
 @fault("F29")
 def the_clock_jumps_ahead(world: World, chance: Random) -> None:
     jump(world, chance, 3600)

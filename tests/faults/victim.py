@@ -102,6 +102,12 @@ def run_app() -> None:
     app.main()
 
 
+def run_packager() -> None:
+    import packager
+
+    packager.main()
+
+
 def run_worker(where: str) -> None:
     import worker
     from delivery import dispatcher
@@ -124,14 +130,14 @@ def run_worker(where: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("part", choices=["app", "worker"])
+    parser.add_argument("part", choices=["app", "packager", "worker"])
     parser.add_argument("--kill-at", default="", metavar="KIND:N")
     parser.add_argument("--clock", type=Path, required=True)
     asked = parser.parse_args()
     sys.argv = sys.argv[:1]
     set_clock(asked.clock)
     hasten()
-    run_app() if asked.part == "app" else run_worker(asked.kill_at)
+    {"app": run_app, "packager": run_packager, "worker": lambda: run_worker(asked.kill_at)}[asked.part]()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One installation under test: web, worker, a media server, a receiver, an App Server, and all that they say.
 
-The processes are real. The packager is a stand-in that writes a playlist, because the media server is one too;
-the real ones are in test_real_box.py.
+The processes are real, but for the media server, which writes a recording's segments; the real one is in
+test_real_box.py.
 """
 
 import http.client
@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from config import from_env
-from media.packager import end_all
 from media.storage import make_folders
 from tests.box import PROJECT, TOKEN_ID, TOKEN_SECRET, free_ports
 from tests.faults.nginx import FakeNginx
@@ -22,24 +21,13 @@ from tests.faults.witness import Witness
 from tests.waiting import until
 
 HEALED_WITHIN_S = 10.0  # contract, section 8
-# Plays what is published: writes its playlist anew now and then, and ends with the stream, as ffmpeg does.
-PACKAGER = """#!{python} -IS
-import os, sys, time
-playlist = sys.argv[-1]
-stream = os.path.join({streams!r}, os.path.basename(os.path.dirname(playlist)))
-text = "#EXTM3U\\n#EXT-X-TARGETDURATION:2\\n#EXT-X-MEDIA-SEQUENCE:1\\n#EXTINF:2.000,\\n1.ts\\n"
-while os.path.exists(stream):
-    with open(playlist + ".tmp", "w") as file:
-        file.write(text)
-    os.rename(playlist + ".tmp", playlist)
-    time.sleep(0.5)
-"""
 
 
 class Part:
     """A process of the installation. Its log comes through a pipe: a full disk must not silence it."""
 
-    def __init__(self, argv: list[str], environment: dict[str, str], cwd: Path) -> None:
+    def __init__(self, name: str, argv: list[str], environment: dict[str, str], cwd: Path) -> None:
+        self.name = name
         self.process = subprocess.Popen(
             argv,
             env=environment,
@@ -75,11 +63,8 @@ class Part:
 
 class World(Witness):
     def __init__(self, folder: Path, **settings: str) -> None:
-        for name in ("cwd", "tmp", "home", "streams"):
+        for name in ("cwd", "tmp", "home"):
             (folder / name).mkdir()
-        packager = folder / "packager"
-        packager.write_text(PACKAGER.format(python=sys.executable, streams=str(folder / "streams")))
-        packager.chmod(0o755)
         port, http_port, rtmp_port = free_ports(3)
         self.environment = {
             "DATA_DIR": str(folder / "data"),
@@ -89,7 +74,6 @@ class World(Witness):
             "PUBLIC_URL": "http://live.example",
             "MEDIA_SERVER": "nginx-rtmp",
             "WORKER": "apart",
-            "FFMPEG": str(packager),
             "LIVE_TOKEN_ID": TOKEN_ID,
             "LIVE_TOKEN_SECRET": TOKEN_SECRET,
         } | settings
@@ -99,11 +83,12 @@ class World(Witness):
         self.parts: list[Part] = []
         self.web: Part | None = None
         self.worker: Part | None = None
+        self.packager: Part | None = None
         self.nginx = FakeNginx(
             self.config.media_socket,
             self.config.hook_socket,
             lambda: (self.config.keys_dir / "hook").read_text().strip(),
-            folder / "streams",
+            self.config.ingest_dir,
             self.history,
         )
 
@@ -112,6 +97,7 @@ class World(Witness):
         self.nginx.start()
         self.start_web()
         self.start_worker()
+        self.packager = self.start_part("packager")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +105,6 @@ class World(Witness):
             if part.running:
                 part.end(signal.SIGKILL)
         self.nginx.die()
-        end_all(self.config.media_dir)
         self.receiver.__exit__()
         self.history.close()
 
@@ -148,7 +133,9 @@ class World(Witness):
             "PATH": os.environ["PATH"],
         }
         command = [sys.executable, "-m", "tests.faults.victim", *argv, "--clock", str(self.clock)]
-        part = Part(command, own | self.environment, self.folder / "cwd")
+        part = Part(
+            {"app": "web"}.get(argv[0], argv[0]), command, own | self.environment, self.folder / "cwd"
+        )
         self.parts.append(part)
         return part
 
@@ -160,7 +147,7 @@ class World(Witness):
             return False
 
     def kill(self, part: Part) -> None:
-        self.fault("kill -9", part="web" if part is self.web else "worker")
+        self.fault("kill -9", part=part.name)
         part.end(signal.SIGKILL)
 
     def log(self) -> str:
