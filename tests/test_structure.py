@@ -25,7 +25,10 @@ ARROWS = {
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
     "metrics": {"live", "config", "db"},
-    "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook", "upkeep"},
+    "commands": {
+        *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
+        *("schemas", "schemas_admin", "schemas_webhook"),
+    },
     "errors": {"wire"},
     "listeners": {"config"},
     "row": {"db"},
