@@ -13,7 +13,6 @@ import commands
 from commands import channels, sessions, users
 from commands.base import EXIT_STATUS, PROGRAM, Command
 from commands.text import aligned, sheet, table, word
-from db import PRAGMAS
 from schemas import ChannelCreate, ChannelQuery, ChannelUpdate, Page
 from schemas_admin import FeedQuery, LimitsIn
 
@@ -95,8 +94,7 @@ def test_wrong_usage_is_exit_status_2(run):
     ]
 
 
-def test_a_database_that_is_held_by_somebody_else_is_a_sentence(run, config, monkeypatch):
-    monkeypatch.setitem(PRAGMAS, "busy_timeout", 100)
+def test_a_database_that_is_held_by_somebody_else_is_a_sentence(run, config):
     other = peewee.sqlite3.connect(config.data_dir / "livestream.db", timeout=0.1)
     other.execute("BEGIN IMMEDIATE")
     told = run("channel", "create", "--name", "x")

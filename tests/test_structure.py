@@ -27,8 +27,9 @@ ARROWS = {
     "metrics": {"live", "config", "db"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
-        *("schemas", "schemas_admin", "schemas_webhook"),
+        *("schemas", "schemas_admin", "schemas_webhook", "doctor"),
     },
+    "doctor": {"config", "db", "delivery", "live", "media", "models", "release", "upkeep", "wire"},
     "errors": {"wire"},
     "listeners": {"config"},
     "row": {"db"},
