@@ -15,6 +15,7 @@ from commands.base import EXIT_STATUS, PROGRAM, Command
 from commands.text import aligned, sheet, table, word
 from schemas import ChannelCreate, ChannelQuery, ChannelUpdate, Page
 from schemas_admin import FeedQuery, LimitsIn
+from tests.box import PROJECT
 
 
 def every(group: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Command]]:
@@ -122,3 +123,8 @@ def test_a_sheet_says_values_as_people_do():
     )
     assert [word(value) for value in (False, [], {}, {"a": None}, 0, "")] == ["no", "-", "-", "-", "0", "-"]
     assert aligned([["a", "b"]]) == "a  b"
+
+
+def test_the_readme_names_every_command():
+    text = (PROJECT / "README.md").read_text()
+    assert {group.name for group in commands.GROUPS if f"`{group.name}`" not in text} == set()

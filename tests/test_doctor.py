@@ -15,6 +15,7 @@ from db import connection, database, run, utcnow
 from doctor import machine
 from doctor.finding import Finding
 from models import Event
+from tests.box import PROJECT
 from tests.conftest import installation
 from tests.test_backup import ruin
 
@@ -200,3 +201,9 @@ def test_a_check_that_fails_itself_is_a_finding_and_the_others_are_made(config, 
     found = examined(config)
     assert failures(found)["disk"] == "the check itself failed: ZeroDivisionError: oh"
     assert of("clock", found)[0].state == "ok"
+
+
+def test_every_check_is_in_the_operators_pages():
+    text = (PROJECT / "docs/operations.md").read_text()
+    names = doctor.CHECKS.keys() - {"versions"} | {"python", "sqlite", "packages"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
