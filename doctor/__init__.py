@@ -11,13 +11,15 @@ from doctor.finding import Finding, Patient, failed
 Check = Callable[[Patient], Iterator[Finding]]
 
 # In the order in which they are read: what everything else stands on comes first.
-CHECKS: dict[str, Check] = {
+OF_THE_MACHINE: dict[str, Check] = {
     "versions": machine.versions,
     "nginx": machine.nginx,
     "ffmpeg": machine.ffmpeg,
     "disk": machine.disk,
     "settings": installation.settings,
     "folders": installation.folders,
+}
+OF_THE_BOX: dict[str, Check] = {
     "database": installation.database,
     "box": parts.box,
     "ports": parts.ports,
@@ -29,12 +31,14 @@ CHECKS: dict[str, Check] = {
     "webhooks": receivers.webhooks,
     "clock": machine.clock,
 }
+CHECKS = OF_THE_MACHINE | OF_THE_BOX
 
 
 def examine(config: Config, now: datetime, *, min_free_mb: int) -> list[Finding]:
     """What there is to say. A check that fails itself is a finding too: the others go on."""
     patient = Patient(config, now, min_free_mb)
-    return [finding for name, check in CHECKS.items() for finding in _made(name, check, patient)]
+    made = CHECKS if patient.may_be_looked_at else OF_THE_MACHINE
+    return [finding for name, check in made.items() for finding in _made(name, check, patient)]
 
 
 def _made(name: str, check: Check, patient: Patient) -> list[Finding]:

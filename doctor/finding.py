@@ -1,5 +1,6 @@
 """What a check says, and what all checks know."""
 
+import os
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +44,12 @@ class Patient:
     dates: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.time)
     began_mono: float = field(default_factory=time.monotonic)
+
+    @property
+    def may_be_looked_at(self) -> bool:
+        """By its owner or by root: to anybody else a box that runs looks like one that is down."""
+        data_dir = self.config.data_dir
+        return not data_dir.exists() or os.geteuid() in (0, data_dir.stat().st_uid)
 
     @cached_property
     def supervised(self) -> list[sockets.Program] | None:

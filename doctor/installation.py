@@ -1,6 +1,5 @@
 """The installation: settings, folders, database."""
 
-import os
 import pwd
 import time
 from collections.abc import Iterator
@@ -32,17 +31,13 @@ def folders(patient: Patient) -> Iterator[Finding]:
     if not config.data_dir.exists():
         yield warning("folders", f"{config.data_dir} is not there", "Check DATA_DIR; a first start makes it.")
         return
-    wrong = [*_wrong_owner(config.data_dir), *_wrong_modes(patient), *_shut_out(patient)]
+    if not patient.may_be_looked_at:
+        owner = _user(config.data_dir.stat().st_uid)
+        found = f"{config.data_dir} belongs to {owner}: nothing of the box can be looked at"
+        yield failed("folders", found, f"Run this as {owner}.")
+        return
+    wrong = [*_wrong_modes(patient), *_shut_out(patient)]
     yield from wrong or [ok("folders", "owner and modes are right")]
-
-
-def _wrong_owner(data_dir: Path) -> Iterator[Finding]:
-    owner = data_dir.stat().st_uid
-    if os.geteuid() not in (0, owner):
-        name = _user(owner)
-        yield warning(
-            "folders", f"{data_dir} belongs to {name}, not to you", f"Run this as {name} to see everything."
-        )
 
 
 def _user(uid: int) -> str:

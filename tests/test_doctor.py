@@ -79,6 +79,13 @@ def test_a_folder_that_shuts_the_media_server_out_is_found(config, app):
     assert of("folders", examined(config))[0].do == f"chmod 755 {config.media_dir}"
 
 
+def test_to_somebody_else_a_box_is_not_said_to_be_down(config, app, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    found = examined(config)
+    assert failures(found).keys() == {"folders"}
+    assert "Run this as" in of("folders", found)[0].do
+
+
 def test_a_port_in_use_is_found_with_who_uses_it(config, app):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
