@@ -1,6 +1,6 @@
 """What every command has: examples in its help, --json, a connection, failures in one sentence with an exit status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any
@@ -74,14 +74,14 @@ def command(
 
 
 @contextmanager
-def at_work(config: Config) -> Any:
+def at_work(config: Config) -> Iterator[None]:
     """The installation ready for use, as web and worker have it, whether they run or not."""
     with opening.at_hand(config, utcnow()), connection():
         yield
 
 
 @contextmanager
-def in_one_sentence() -> Any:
+def in_one_sentence() -> Iterator[None]:
     """Whatever an operator or a wrong value can cause is a sentence and exit status 1; a bug stays a traceback."""
     try:
         yield
@@ -100,7 +100,7 @@ def in_one_sentence() -> Any:
             f"The database cannot be used now: {error}. Nothing was changed."
         ) from error
     except OSError as error:
-        raise click.ClickException(f"{error.filename or 'DATA_DIR'}: {error.strerror}.") from error
+        raise click.ClickException(f"{error.filename or 'DATA_DIR'}: {error.strerror or error}.") from error
 
 
 def settings() -> Config:

@@ -16,7 +16,8 @@ MIN_FREE_MB = 1000
 
 def told(result: dict[str, Any]) -> str:
     rows = [
-        [each["state"], each["check"], f"{each['found']}. {each['do']}".strip()] for each in result["checks"]
+        [each["state"], each["check"], " ".join(f"{each['found']}. {each['do']}".split())]
+        for each in result["checks"]
     ]
     states = [each["state"] for each in result["checks"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("failed", "warning", "ok"))

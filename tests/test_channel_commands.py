@@ -1,11 +1,14 @@
 """flask --app app channel, session, event: what the API does, by hand and without a token."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from db import connection
 from models import Channel, Status
+from tests.box import PROJECT, Encoder
 from tests.envelope import refused
 
 
@@ -136,3 +139,15 @@ def test_the_feed_is_what_the_api_answers_and_says_how_to_go_on(run, ask, client
     assert told.stderr == f"1 of 2: --after {first} shows more.\n"
     assert [each["event"] for each in ask("event", "--after", str(first))] == ["channel_stop"]
     assert ask("event", "--channel-id", "ch_no") == []
+
+
+@pytest.mark.box
+@pytest.mark.xdist_group("box")
+def test_beside_a_running_box_a_stop_drops_the_publisher_at_once(box):
+    made = box.create()
+    with Encoder(box, made["streamToken"]) as encoder:
+        box.await_status(made["id"], "live")
+        command = [sys.executable, "-m", "flask", "--app", "app", "channel", "stop", made["id"]]
+        subprocess.run(command, cwd=PROJECT, env=box.environment, check=True, capture_output=True)
+        assert encoder.refused(3), "the worker was rung for"
+    assert box.channel(made["id"])["endReason"] == "stopped"
