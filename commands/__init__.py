@@ -1,7 +1,14 @@
 """The command line: flask --app app <command>. One file for each subject."""
 
+from commands.channels import channel
+from commands.doctor import doctor_command
+from commands.sessions import event, session
 from commands.tokens import token
+from commands.upkeep import backup_command, restore_command, vacuum_command
+from commands.users import user
 from commands.webhooks import webhook
-from upkeep.commands import COMMANDS
 
-GROUPS = (token, webhook, *COMMANDS)
+GROUPS = (
+    *(channel, session, event, user, token, webhook),
+    *(doctor_command, backup_command, restore_command, vacuum_command),
+)

@@ -1,12 +1,12 @@
 """Webhooks from the command line: flask --app app webhook."""
 
-import json
 import time
 from typing import Any
 
 import click
 
-from commands.base import as_json, command
+from commands.base import Group, command, lifecycle
+from commands.text import table
 from db import utcnow
 from delivery import redelivery, webhooks
 from models import Attempt, Delivery, Webhook
@@ -15,9 +15,11 @@ from schemas_webhook import DELIVERY_STATUSES, AttemptOut, DeliveryOut, Redelive
 # A try takes up to 10 s, and a worker that is not rung for looks every second.
 WAIT_S = 12.0
 EVENTS_SHOWN = 100
+NOT_SENT = "No worker has sent it in time: is the box running? flask --app app doctor tells."
+ID = click.argument("webhook_id", metavar="WEBHOOK")
 
 
-@click.group()
+@click.group(cls=Group)
 def webhook() -> None:
     """Webhooks: who is told of what, what arrived, and sending it once more.
 
@@ -25,56 +27,49 @@ def webhook() -> None:
     """
 
 
-@webhook.command("list")
+def listed(found: list[dict[str, Any]]) -> str:
+    columns = {"ID": "id", "URI": "uri", "ACCOUNT": "accountId", "EVENTS": "event", "STATE": "state"}
+    return table(columns, "There is no webhook.")([each | {"state": _state(each)} for each in found])
+
+
+@webhook.command("list", examples="webhook list --account school")
 @click.option("--account", help="Only those of this account.")
-@as_json
-@command
-def list_webhooks(account: str | None, as_json: bool) -> None:
+@command(listed)
+def list_webhooks(account: str | None) -> list[dict[str, Any]]:
     """Print every webhook, without its secret."""
-    found = WebhookOut(many=True).dump(_all(account))
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    for each in found:
-        state = "on" if each["active"] else f"off: {each['disabledReason'] or 'by hand'}"
-        failing = f", failing since {each['failingSince']}" if each["failingSince"] and each["active"] else ""
-        account = each["accountId"] or "all accounts"
-        click.echo(f"{each['id']}  {each['uri']}  {account}  {','.join(each['event'])}  {state}{failing}")
+    return WebhookOut(many=True).dump(_all(account))
 
 
-@webhook.command("test")
-@click.argument("webhook_id")
+def tested(shown: dict[str, Any]) -> str:
+    return f"{shown['id']}  {_came_of(shown['tries'][0])}" if shown["tries"] else NOT_SENT
+
+
+@webhook.command("test", examples="webhook test wh_3188d93c4d6ff4c28a1e --wait 5")
+@ID
 @click.option("--wait", default=WAIT_S, show_default=True, help="How many seconds to wait for its answer.")
-@as_json
-@command
-def test(webhook_id: str, wait: float, as_json: bool) -> None:
-    """Send a test event and tell what the receiver answered.
-
-    Exit status 0: it arrived. 1: it did not, or no worker has sent it in time.
-    """
+@command(tested, fails=lambda shown: shown["status"] != "delivered")
+def test(webhook_id: str, wait: float) -> dict[str, Any]:
+    """Send a test event and tell what the receiver answered: a failure if it did not arrive."""
     sent = redelivery.test(webhooks.named(webhook_id, None), utcnow())
+    lifecycle().ring()
     delivery = _tried(sent, wait)
-    shown = DeliveryOut().dump(webhooks.shown(delivery))
     tries = AttemptOut(many=True).dump(webhooks.tries(delivery))
-    if as_json:
-        click.echo(json.dumps(shown | {"tries": tries}))
-    elif tries:
-        click.echo(f"{shown['id']}  {_came_of(tries[0])}")
-    if not tries:
-        raise click.ClickException(f"No worker has sent it within {wait:g} s: is the box running?")
-    if shown["status"] != "delivered":
-        raise click.exceptions.Exit(1)
+    return DeliveryOut().dump(webhooks.shown(delivery)) | {"tries": tries}
 
 
-@webhook.command("replay")
-@click.argument("webhook_id")
+@webhook.command(
+    "replay",
+    examples="""
+        webhook replay wh_3188d93c4d6ff4c28a1e --since 2026-11-23T00:00:00Z
+        webhook replay wh_3188d93c4d6ff4c28a1e --since 2026-11-23T00:00:00Z --status failed,cancelled""",
+)
+@ID
 @click.option("--since", required=True, help="Like 2026-01-31T00:00:00Z: deliveries made since then.")
 @click.option(
     "--status", default="failed", show_default=True, help="Of failed, cancelled, delivered; with commas."
 )
-@as_json
-@command
-def replay(webhook_id: str, since: str, status: str, as_json: bool) -> None:
+@command(lambda done: f"{done['made']} deliveries are on their way.")
+def replay(webhook_id: str, since: str, status: str) -> dict[str, int]:
     """Send once more, in order, what failed since a time. The webhook must be on."""
     asked = RedeliverSince().load({"since": since, "status": status})
     target = webhooks.named(webhook_id, None)
@@ -82,36 +77,48 @@ def replay(webhook_id: str, since: str, status: str, as_json: bool) -> None:
     while left:
         done = redelivery.redeliver_since(target, asked["since"], asked["status"], utcnow())
         made, left = made + done.made, done.left
-    click.echo(json.dumps({"made": made}) if as_json else f"{made} deliveries are on their way.")
+    lifecycle().ring()
+    return {"made": made}
 
 
-@webhook.command("deliveries")
-@click.argument("webhook_id")
+def tried(found: list[dict[str, Any]]) -> str:
+    columns = {"MADE": "createdAt", "ID": "id", "EVENT": "event", "STATUS": "status", "LAST TRY": "last"}
+    last = [_came_of(each["lastTry"]) if each["lastTry"] else "not tried yet" for each in found]
+    rows = [each | {"last": came} for each, came in zip(found, last, strict=True)]
+    return table(columns, "There is no such delivery.")(rows)
+
+
+@webhook.command(
+    "deliveries",
+    examples="""
+        webhook deliveries wh_3188d93c4d6ff4c28a1e
+        webhook deliveries wh_3188d93c4d6ff4c28a1e --status pending --status failed --json""",
+)
+@ID
 @click.option(
     "--status", type=click.Choice(DELIVERY_STATUSES), multiple=True, help="Only these; may be repeated."
 )
 @click.option(
     "--length", type=click.IntRange(1, EVENTS_SHOWN), default=20, show_default=True, help="How many."
 )
-@as_json
-@command
-def deliveries(webhook_id: str, status: tuple[str, ...], length: int, as_json: bool) -> None:
+@command(tried)
+def deliveries(webhook_id: str, status: tuple[str, ...], length: int) -> list[dict[str, Any]]:
     """Print the latest deliveries of a webhook, newest first, with what came of the last try."""
     asked = {"status": list(status), "page": 0, "length": length}
     page = webhooks.deliveries(webhooks.named(webhook_id, None), asked)
-    found = [_with_last_try(each) for each in page.rows]
-    if as_json:
-        click.echo(json.dumps(found))
-        return
-    for each in found:
-        last = _came_of(each["lastTry"]) if each["lastTry"] else "not tried yet"
-        click.echo(f"{each['createdAt']}  {each['id']}  {each['event']:17}  {each['status']:9}  {last}")
+    return [_with_last_try(each) for each in page.rows]
 
 
 def _all(account: str | None) -> list[Webhook]:
     return (
         Webhook.some("account_id = ? ORDER BY pk", account) if account else Webhook.some("TRUE ORDER BY pk")
     )
+
+
+def _state(shown: dict[str, Any]) -> str:
+    if not shown["active"]:
+        return f"off: {shown['disabledReason'] or 'by hand'}"
+    return f"on, failing since {shown['failingSince']}" if shown["failingSince"] else "on"
 
 
 def _tried(delivery: Delivery, wait_s: float) -> Delivery:

@@ -15,9 +15,9 @@ CHANNEL = "ch_"
 SIGNED = "signed"
 
 
-def make_folders(config: Config) -> None:
+def folders(config: Config) -> tuple[tuple[Path, int], ...]:
     """Every folder with its mode. nginx's workers may enter run/ (for the hook socket) and media/ only."""
-    for folder, mode in (
+    return (
         (config.data_dir, 0o711),
         (config.run_dir, 0o711),
         (config.run_dir / "private", 0o700),
@@ -27,7 +27,11 @@ def make_folders(config: Config) -> None:
         (config.transcoders_dir, 0o700),
         (config.media_dir, 0o755),
         (config.ingest_dir, 0o711),  # nobody else may list it: its names are streamTokens
-    ):
+    )
+
+
+def make_folders(config: Config) -> None:
+    for folder, mode in folders(config):
         folder.mkdir(parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o777 != mode:
             folder.chmod(mode)

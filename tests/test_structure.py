@@ -25,7 +25,12 @@ ARROWS = {
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
     "metrics": {"live", "config", "db"},
-    "commands": {"auth", "db", "delivery", "errors", "models", "schemas_admin", "schemas_webhook", "upkeep"},
+    "commands": {
+        *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
+        *("schemas", "schemas_admin", "schemas_webhook", "doctor"),
+    },
+    "demo": {"auth", "config", "db", "media", "upkeep"},
+    "doctor": {"config", "db", "delivery", "live", "media", "models", "release", "upkeep", "wire"},
     "errors": {"wire"},
     "listeners": {"config"},
     "row": {"db"},
@@ -56,7 +61,7 @@ ARROWS = {
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
-ENVIRONMENT_IN = {"app.py", "packager.py", "worker.py"}
+ENVIRONMENT_IN = {"app.py", "packager.py", "worker.py", "demo/__main__.py"}
 # Contract, section 1. The console's sign-in is added here when it exists.
 PUBLIC = {"/", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
 PUBLIC_BELOW = {"docs", "watch", "embed", "play", "static"}

@@ -96,14 +96,15 @@ def look(config: Config) -> None:
         raise _damaged(path, found)
 
 
-def quick_check(path: Path, seconds: float) -> str:
-    """What SQLite finds wrong with a file, or "": nothing, as far as it came in that time."""
+def quick_check(path: Path, seconds: float, how: str = "quick_check") -> str:
+    """What SQLite finds wrong with a file, or "": nothing, as far as it came in that time. `how` may also be
+    integrity_check, which looks at every index too and takes several times as long."""
     sqlite = file_at(path)
     until = time.monotonic() + seconds
     with sqlite.connection_context():
         sqlite.connection().set_progress_handler(lambda: time.monotonic() > until, 1000)
         try:
-            [(found,)] = sqlite.execute_sql("PRAGMA quick_check(1)").fetchall()
+            [(found,)] = sqlite.execute_sql(f"PRAGMA {how}(1)").fetchall()
         except peewee.OperationalError as error:
             if "interrupted" not in str(error):
                 raise
