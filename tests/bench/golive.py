@@ -1,5 +1,6 @@
 """`script/bench golive`: from the start of the box, and of an encoder, to what people wait for."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,7 @@ daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit; l
 {user}
 events {{ worker_connections 64; }}
 rtmp {{ server {{ listen 127.0.0.1:{port};
-  application live {{ live on; hls on; hls_path {folder}/hls; hls_fragment 1s; }} }} }}
+  application live {{ live on; hls {hls}; hls_path {folder}/hls; hls_fragment 1s; }} }} }}
 """
 
 
@@ -132,21 +133,28 @@ def one_broadcast(box: Box, receiver: Receiver, browser: object) -> tuple[float,
 
 def peer_first_playlist(folder: Path) -> float:
     """How long nginx-rtmp takes by itself, from the same encoder's start to a playlist with a segment."""
+    with peer_nginx(folder) as (_, port, hls):
+        box = Box(folder)
+        box.rtmp_port = port
+        with Encoder(box, "peer") as encoder:
+            until((hls / "peer.m3u8").exists, 20, "the peer's playlist")
+            return time.monotonic() - encoder.started
+
+
+@contextlib.contextmanager
+def peer_nginx(folder: Path, *, hls: bool = True) -> Iterator[tuple[psutil.Process, int, Path]]:
+    """An nginx-rtmp with nothing but its own HLS: its master process, its RTMP port, where its files are."""
     peer = Path(tempfile.mkdtemp(dir=folder, prefix="peer-"))
     [port] = free_ports(1)
     user = "user root;" if os.geteuid() == 0 else ""
-    conf = PEER_CONF.format(folder=peer, module=nginx_rtmp_module(), port=port, user=user)
-    (peer / "nginx.conf").write_text(conf)
-    process = subprocess.Popen(
-        [nginx_program(), "-e", "stderr", "-p", str(peer), "-c", str(peer / "nginx.conf")]
+    conf = PEER_CONF.format(
+        folder=peer, hls="on" if hls else "off", module=nginx_rtmp_module(), port=port, user=user
     )
+    (peer / "nginx.conf").write_text(conf)
+    process = psutil.Popen([nginx_program(), "-e", "stderr", "-p", str(peer), "-c", str(peer / "nginx.conf")])
     try:
         until((peer / "nginx.pid").exists, 5, "the peer runs")
-        box = Box(peer)
-        box.rtmp_port = port
-        with Encoder(box, "peer") as encoder:
-            until((peer / "hls/peer.m3u8").exists, 20, "the peer's playlist")
-            return time.monotonic() - encoder.started
+        yield process, port, peer / "hls"
     finally:
         process.terminate()
         process.wait()
