@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from math import ceil
+from math import floor
 from typing import Any
 
 MASTER, SOURCE = "master.m3u8", "source.m3u8"
@@ -41,8 +41,9 @@ class MediaPlaylist:
 
     def add(self, entry: Entry) -> None:
         self.entries.append(entry)
-        # It may grow but must not shrink: players have been told.
-        self.target = max(self.target, ceil(round(entry.seconds, 3)))
+        # It may grow but must not shrink: players have been told. To the nearest second (RFC 8216, 4.3.3.1): rounded
+        # up, a player that keeps three of them away from the edge would be twice as late at 29.97 frames a second.
+        self.target = max(self.target, floor(entry.seconds + 0.5))
 
     def trim(self, seconds: float, at_least: int = 3) -> list[Entry]:
         """Take entries off at the top, as long as what is left is no shorter than this; returns them."""
