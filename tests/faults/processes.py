@@ -2,6 +2,7 @@
 
 from random import Random
 
+from tests.box import free_ports
 from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
 from tests.faults.world import World
@@ -158,6 +159,22 @@ def two_workers_at_once(world: World, chance: Random) -> None:
         first.end(9)
         world.worker = second
     until(lambda: world.call("GET", "/readyz").status == 200, 15, "the second one works")
+
+
+@fault("F34")
+def two_webs_at_once(world: World, chance: Random) -> None:
+    """The second is refused and takes nothing away from the first; when that is killed, the next one is let in."""
+    port, socket = free_ports(1)[0], world.config.hook_socket
+    with Traffic(world, chance):
+        before = socket.stat().st_ino
+        second = world.start_part("app", PORT=str(port))
+        assert second.wait() == 1
+        assert [line for line in second.lines if "Another web is running" in line] == second.lines
+        assert socket.stat().st_ino == before
+        some_time(chance, 0.1, 0.5)
+        world.kill(world.web)
+        world.start_web()
+    Channel(world).make().go_live()
 
 
 def start_again_if_dead(world: World) -> None:

@@ -139,7 +139,7 @@ class World(Witness):
         assert kill_at or self.worker.running, "".join(self.worker.lines)
         return self.worker
 
-    def start_part(self, *argv: str) -> Part:
+    def start_part(self, *argv: str, **settings: str) -> Part:
         own = {
             "PYTHONPATH": str(PROJECT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -148,7 +148,7 @@ class World(Witness):
             "PATH": os.environ["PATH"],
         }
         command = [sys.executable, "-m", "tests.faults.victim", *argv, "--clock", str(self.clock)]
-        part = Part(command, own | self.environment, self.folder / "cwd")
+        part = Part(command, own | self.environment | settings, self.folder / "cwd")
         self.parts.append(part)
         return part
 
