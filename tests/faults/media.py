@@ -248,7 +248,11 @@ def the_media_server_hangs_for_a_while(world: World, chance: Random) -> None:
 @fault("lie")
 def the_media_server_never_comes_to_an_end(world: World, chance: Random) -> None:
     """It drips, or sends ever more: who is live stays so; timers, webhooks and publishers do not wait for it."""
-    channel, comes, leaves = Channel(world).make(), Channel(world).make(), Channel(world, stopTimeout=1).make()
+    channel, comes, leaves = (
+        Channel(world).make(),
+        Channel(world).make(),
+        Channel(world, stopTimeout=1).make(),
+    )
     channel.go_live()
     leaves.go_live()
     done = threading.Event()
