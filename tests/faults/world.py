@@ -140,6 +140,14 @@ class World(Witness):
         return self.worker
 
     def start_part(self, *argv: str, **settings: str) -> Part:
+        argv = ("tests.faults.victim", *argv, "--clock", str(self.clock))
+        return self._start(argv, settings, self.folder / "cwd")
+
+    def command(self, *argv: str) -> Part:
+        """flask --app app ..., as a person gives it."""
+        return self._start(("flask", "--app", "app", *argv), {}, PROJECT)
+
+    def _start(self, module: tuple[str, ...], settings: dict[str, str], cwd: Path) -> Part:
         own = {
             "PYTHONPATH": str(PROJECT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -147,8 +155,7 @@ class World(Witness):
             "HOME": str(self.folder / "home"),
             "PATH": os.environ["PATH"],
         }
-        command = [sys.executable, "-m", "tests.faults.victim", *argv, "--clock", str(self.clock)]
-        part = Part(command, own | self.environment | settings, self.folder / "cwd")
+        part = Part([sys.executable, "-m", *module], own | self.environment | settings, cwd)
         self.parts.append(part)
         return part
 
