@@ -3,6 +3,7 @@
 import pytest
 
 from app import create_app
+from db import utcnow
 from live.limits import MEASURED_MS
 from live.reconcile import reconcile
 from media.servers import Publisher
@@ -153,10 +154,10 @@ def test_creates_in_several_processes_make_exactly_as_many_as_the_limit(client, 
 # maxLive.
 
 
-def test_24_publishers_at_the_same_moment_are_let_in_up_to_the_limit(lifecycle, hooks, limit, now, races):
+def test_24_publishers_at_the_same_moment_are_let_in_up_to_the_limit(lifecycle, hooks, limit, races):
     for race in range(races):
         limit(account=f"race{race}", maxLive=3)
-        channels = [new(lifecycle, now, accountId=f"race{race}") for _ in range(24)]
+        channels = [new(lifecycle, utcnow(), accountId=f"race{race}") for _ in range(24)]
         acts = [
             lambda n=n, each=each: hooks.publish(each.stream_token, race * 100 + n)  # noqa: B023
             for n, each in enumerate(channels)
@@ -167,9 +168,9 @@ def test_24_publishers_at_the_same_moment_are_let_in_up_to_the_limit(lifecycle, 
         assert sum(refusals(each) == ["limit_live"] for each in channels) == 21
 
 
-def test_a_publisher_that_comes_back_takes_the_place_it_left(lifecycle, limit, hooks, now):
+def test_a_publisher_that_comes_back_takes_the_place_it_left(lifecycle, limit, hooks):
     limit(maxLive=1)
-    first, second = new(lifecycle, now), new(lifecycle, now)
+    first, second = new(lifecycle, utcnow()), new(lifecycle, utcnow())
     assert hooks.publish(first.stream_token, 1).status_code == 302
     assert hooks.publish(second.stream_token, 2).status_code == 403
     hooks.publish_done(first.stream_token, 1)
