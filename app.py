@@ -47,6 +47,7 @@ from routes import (
     webhook,
 )
 from routes.context import Box
+from upkeep import running
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell
 
@@ -175,6 +176,7 @@ def main() -> None:
             config = from_env(os.environ)
             # Under script/server somebody has looked through the database already, and hooks wait for us.
             at_work.enter_context(opened(config, utcnow(), thorough=config.worker == "inside"))
+            at_work.enter_context(running.only_web(config))
         except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
             sys.exit(str(error))
         except (OSError, peewee.DatabaseError) as error:

@@ -4,12 +4,14 @@ waitress cuts off who is silent, but not who sends a byte now and then; it has n
 stopped it gives requests 5 seconds, cancels those that wait for a thread and sends nothing that is left to send.
 """
 
+import errno
 import logging
 import resource
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ MIB = 1024 * 1024
 REQUEST_S = 15.0
 ANSWER_S = 60.0
 FINISH_S = 10.0
+PAUSE_S = 0.1  # without open files; whoever leaves within it makes room
 OPEN_FILES = 8192  # 1,000 clients and 512 hooks, and three files of the database for each of 24 threads
 
 LIMITS: dict[str, Any] = {
@@ -76,8 +79,11 @@ class Listener:
         self.most = settings["connection_limit"]
         self.stopping = threading.Event()
         self.looked = time.monotonic()
+        self.without_files = False
+        self.paused: list[BaseWSGIServer] = []
         for each in self.sockets:
             each.channel_class = Channel
+            each.accept = partial(self._accept, each)
 
     @property
     def port(self) -> int:
@@ -112,8 +118,23 @@ class Listener:
         self.server.task_dispatcher.shutdown(timeout=0.5)
         wasyncore.close_all(self.map)
 
+    def _accept(self, server: BaseWSGIServer) -> Any:
+        """waitress would try again at once, with a traceback each time, for as long as there are no open files."""
+        try:
+            return type(server).accept(server)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            self.without_files, server.accepting = True, False
+            self.paused.append(server)
+            return None
+
     def _turn(self, timeout: float = 1.0) -> None:
+        paused, self.paused = self.paused, []
+        timeout = min(timeout, PAUSE_S) if paused else timeout
         wasyncore.loop(timeout, use_poll=True, map=self.map, count=1)
+        for each in paused:
+            each.accepting = True
         if time.monotonic() - self.looked >= 1:
             self._cut_off()
 
@@ -131,7 +152,11 @@ class Listener:
         idle = sorted(
             (each for each in self._channels() if not each.busy), key=lambda each: each.last_activity
         )
-        for each in idle[: max(0, len(self.map) - self.most + self.most // 10)]:
+        too_many = len(self.map) - self.most + self.most // 10
+        if self.without_files:
+            log.warning("no open files left: who comes has to wait")
+            self.without_files, too_many = False, max(too_many, len(idle) // 10 + 1)
+        for each in idle[: max(0, too_many)]:
             each.handle_close()
 
     def _channels(self) -> list[Channel]:

@@ -10,6 +10,7 @@ from db import path_of, wal_bytes
 from live import system
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 REGISTRY = CollectorRegistry()
 REQUESTS = Counter(
     "livestream_http_requests_total",
@@ -23,7 +24,9 @@ SECONDS = Histogram(
 
 
 def count(method: str, route: str, status: int, seconds: float) -> None:
-    """One request. `route` is the rule, never the path: ids as labels would grow without end."""
+    """One request. `route` is the rule, never the path, and a method one that there is: labels that whoever asks
+    may choose would grow without end."""
+    method = method if method in METHODS else "other"
     REQUESTS.labels(method, route, str(status)).inc()
     SECONDS.labels(method, route).observe(seconds)
 

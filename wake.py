@@ -2,6 +2,7 @@
 
 import select
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -12,12 +13,10 @@ class Bell:
         self.path = str(path)
 
     def ring(self) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
+        # No worker, one with a full queue of rings, or no open files left.
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ringing:
             ringing.setblocking(False)
-            try:
-                ringing.sendto(b"!", self.path)
-            except OSError:  # no worker, or one with a full queue of rings
-                return
+            ringing.sendto(b"!", self.path)
 
 
 class Doorman:

@@ -4,8 +4,8 @@ import os
 import pwd
 import secrets
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from config import Config
@@ -39,18 +39,30 @@ def make_folders(config: Config) -> None:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads, all at once: whoever reads it sees the old text or the new."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+    with (
+        _draft_of(path) as fresh,
+        os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file,
+    ):
         file.write(text)
-    fresh.rename(path)
 
 
 def write_public(path: Path, text: str) -> None:
     """The same for a file that the media server serves."""
+    with _draft_of(path) as fresh:
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """A file beside it that takes its place when it is whole. On a full disk nothing is left of it."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    fresh.write_text(text)
-    fresh.chmod(0o644)
-    fresh.rename(path)
+    try:
+        yield fresh
+        fresh.rename(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
 
 
 def hook_secret(config: Config) -> str:

@@ -20,9 +20,10 @@ from db import connection, database, path_of, utcnow
 from release import RELEASE
 from tests.box import PROJECT, free_ports
 from tests.conftest import ROOT_ID, ROOT_SECRET
+from tests.killing import changes_below, killed
 from tests.story import new
 from tests.waiting import until
-from upkeep import archive
+from upkeep import archive, backup
 from upkeep.archive import BackupError
 from upkeep.backup import back_up
 
@@ -112,6 +113,29 @@ def test_a_damaged_database_is_never_called_a_backup(config, lifecycle, file, no
         back_up(config, file, utcnow(), force=True)
     assert file.read_text() == "an earlier one"
     assert list(file.parent.iterdir()) == [file]
+
+
+def test_what_a_killed_backup_leaves_is_removed_by_the_next_whatever_its_name(config, app, tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    steps, left, was_killed = 0, [], True
+    while was_killed:
+        steps += 1
+        was_killed = killed(
+            lambda: back_up(config, folder / "a.tar", utcnow(), force=True), changes_below(folder), steps
+        )
+        left += [each for each in folder.iterdir() if each.name.startswith(".")]
+        back_up(config, folder / "b.tar", utcnow(), force=True)
+        assert {each.name for each in folder.iterdir()} <= {"a.tar", "b.tar"}, f"killed at step {steps}"
+    assert len(left) >= 3, "there was something to remove"
+
+
+def test_a_backup_leaves_the_drafts_of_one_that_is_at_work(config, app, tmp_path):
+    with backup.drafts_beside(tmp_path / "a.tar") as drafts:
+        (drafts / "whole").write_text("not yet")
+        back_up(config, tmp_path / "b.tar", utcnow())
+        assert (drafts / "whole").read_text() == "not yet"
+    assert [each.name for each in tmp_path.iterdir()] == ["b.tar"]
 
 
 def test_who_writes_does_not_wait_for_a_backup(config, lifecycle, file, now):

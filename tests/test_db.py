@@ -1,8 +1,11 @@
 """The database file: its schema, its settings, its mode, its time."""
 
+import resource
 import stat
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from db import (
     from_ms,
     migrate,
     to_ms,
+    utcnow,
     wal_is_safe,
 )
 from live.search import search
@@ -175,7 +179,7 @@ def test_who_waits_for_its_turn_and_for_the_lock_waits_no_longer_than_for_one_of
 
 
 def test_a_full_database_says_so_and_takes_the_next_write_when_there_is_room(client, channel, caplog):
-    """Inside the transaction of an Idempotency-Key; where SQLite rolls back by itself is in tests/faults."""
+    """Inside the transaction of an Idempotency-Key."""
     with connection():
         [[pages]] = database.execute_sql("PRAGMA page_count").fetchall()
         database.execute_sql(f"PRAGMA max_page_count = {pages}")
@@ -190,6 +194,44 @@ def test_a_full_database_says_so_and_takes_the_next_write_when_there_is_room(cli
         assert client.get(f"/v1/live/{channel['id']}").status_code == 200
         database.execute_sql("PRAGMA max_page_count = 1000000")
         assert client.post("/v1/live", json=body).status_code == 201
+
+
+@pytest.fixture
+def disk_full() -> Callable[[], AbstractContextManager[None]]:
+    """Within it no file of this process can be written beyond its first 4 KiB. Unlike a number of pages that is
+    reached, a write to the file that fails makes SQLite roll back by itself."""
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return full
+
+
+def test_where_sqlite_rolls_back_by_itself_the_error_is_what_went_wrong(lifecycle, disk_full):
+    """The worker logs it as it comes."""
+    with disk_full(), pytest.raises(peewee.OperationalError, match="disk I/O error"):
+        lifecycle.create(channel_fields(), utcnow())
+    assert lifecycle.create(channel_fields(), utcnow())
+
+
+def test_where_sqlite_rolls_back_by_itself_inside_a_savepoint_the_log_has_what_went_wrong_first(
+    client, channel, disk_full, caplog
+):
+    with connection():
+        database.execute_sql("PRAGMA cache_size = 1")  # writes to the file long before its commit
+        with disk_full():
+            reply = client.post("/v1/live", json={"name": "A channel"}, headers={"Idempotency-Key": "1"})
+        assert reply.status_code == 503
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+            "database: disk I/O error"
+        ]
+        assert client.post("/v1/live", json={"name": "A channel"}).status_code == 201
 
 
 def test_the_database_is_readable_by_its_owner_only(migrated):

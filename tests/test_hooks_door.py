@@ -11,15 +11,9 @@ FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture
-def now():
-    """The real one: the hooks go by it, and a channel of a fixed day would have expired."""
-    return utcnow()
-
-
-@pytest.fixture
-def live(lifecycle, now):
-    """A channel to publish to; with it, the database can be asked."""
-    return new(lifecycle, now)
+def live(lifecycle):
+    """A channel to publish to, made now as hooks go by the clock; with it, the database can be asked."""
+    return new(lifecycle, utcnow())
 
 
 def refused(reply) -> bool:
@@ -41,9 +35,9 @@ def test_a_publishers_query_overrides_nothing_the_server_says(hooks, live):
     assert session.stop_time is None
 
 
-def test_a_publishers_query_ends_nobody_elses_session(hooks, live, lifecycle, now):
+def test_a_publishers_query_ends_nobody_elses_session(hooks, live, lifecycle):
     hooks.publish(live.stream_token, 4)
-    mine = new(lifecycle, now)
+    mine = new(lifecycle, utcnow())
     query = f"name={live.stream_token}&call=publish_done&clientid=4"
     assert not refused(hooks.publish(mine.stream_token, 5, query=query))
     assert [session.stop_time for session in sessions(live)] == [None]

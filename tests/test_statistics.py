@@ -127,7 +127,9 @@ def test_prometheus_reads_what_is_true_now(client, anonymous, lifecycle, now):
     assert found["livestream_data_free_bytes", ()] > 0
 
 
-def test_requests_are_counted_by_route_and_never_by_path(client, anonymous, channel):
+def test_requests_are_counted_by_route_and_never_by_path_or_a_method_of_the_askers_own(
+    client, anonymous, channel
+):
     def count(status: str) -> float:
         return metrics(anonymous).get(
             ("livestream_http_requests_total", ("GET", "/v1/live/<channel_id>", status)), 0
@@ -137,6 +139,10 @@ def test_requests_are_counted_by_route_and_never_by_path(client, anonymous, chan
     client.get(f"/v1/live/{channel['id']}")
     client.get("/v1/live/ch_x")
     assert (count("200"), count("404")) == (before[0] + 1, before[1] + 1)
+    for number in range(3):
+        anonymous.open("/v1", method=f"ANYTHING{number}")
     text = anonymous.get("/metrics").text
+    assert 'method="other"' in text
+    assert "ANYTHING" not in text, "whoever asks could make series without end"
     assert channel["id"] not in text
     assert not re.search(r"ch_[0-9a-f]{20}", text)

@@ -1,15 +1,17 @@
 """What is on disk: the hook secret, and the orphans that a killed nginx leaves behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 
 import psutil
+import pytest
 
 from media.orphans import end_group
-from media.storage import hook_secret, make_folders
+from media.storage import hook_secret, make_folders, write_private, write_public
 from tests.waiting import until
 
 
@@ -29,6 +31,20 @@ def test_whoever_asks_first_makes_the_hook_secret_and_all_get_the_same_whole_one
     assert len(set(found)) == 1
     assert len(found[0]) == 48
     assert [path.name for path in config.keys_dir.iterdir()] == ["hook"]
+
+
+@pytest.mark.parametrize("write", [write_private, write_public])
+def test_a_file_that_a_full_disk_does_not_hold_stays_as_it_was_and_leaves_no_draft(tmp_path, write):
+    """The worker's pulse alone would leave one a second."""
+    write(tmp_path / "file", "before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))  # what a full disk is to a process
+    try:
+        with pytest.raises(OSError):
+            write(tmp_path / "file", "after")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("file", "before")]
 
 
 LEADER = """

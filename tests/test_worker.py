@@ -1,5 +1,6 @@
 """The worker's own manners: one at a time, woken at once, undisturbed by a part that fails."""
 
+import resource
 import threading
 import time
 from datetime import timedelta
@@ -58,6 +59,17 @@ def test_a_ring_wakes_the_worker_at_once_and_many_count_as_one(tmp_path):
 
 def test_ringing_where_no_worker_listens_is_no_error(tmp_path):
     Bell(tmp_path / "nobody").ring()
+
+
+def test_ringing_without_open_files_left_is_no_error(tmp_path):
+    """What rang is done and written: an error would say that it is not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bell = Bell(tmp_path / "nobody")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        bell.ring()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_second_worker_waits_until_the_first_has_ended(config, app):

@@ -1,6 +1,7 @@
 """Backups: the database and the keys of a box that goes on running, in one file that was looked at before it is
 called a backup."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from wire import iso
 # What a person wants to know of a backup before restoring it.
 COUNTED = ("channel", "session", "event", "webhook", "delivery", "token", "user", "video")
 KEPT_OF_UPGRADES = 3
+DRAFTS = ".backup-draft"  # at the end of a folder's name
 SPARE_BYTES = 2**20
 
 
@@ -33,8 +35,9 @@ def back_up(config: Config, file: Path, now: datetime, *, force: bool = False) -
     Afterwards there is a whole backup at `file`, or what was there before.
     """
     source = path_of(config.database_url)
+    _remove_left_over(file.parent)  # first: it may be what fills the disk
     _check_place(file, source, force)
-    with _drafts_beside(file) as drafts:
+    with drafts_beside(file) as drafts:
         copy = drafts / archive.DATABASE
         _copy_database(source, copy)
         check(copy, str(source))
@@ -111,13 +114,31 @@ def _check_place(file: Path, source: Path, force: bool) -> None:
 
 
 @contextmanager
-def _drafts_beside(file: Path) -> Iterator[Path]:
+def drafts_beside(file: Path) -> Iterator[Path]:
     """A folder that only its owner enters, on the disk of `file`, so that a rename is all that is left to do."""
     try:
-        with TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+        with (
+            TemporaryDirectory(prefix=f".{file.name}.", suffix=DRAFTS, dir=file.parent) as folder,
+            _at_work(Path(folder)),
+        ):
             yield Path(folder)
     except OSError as error:
         raise BackupError(f"{file} cannot be written: {error.strerror or error}.") from error
+
+
+def _remove_left_over(folder: Path) -> None:
+    """The drafts of backups that were killed, each a copy of the database; not of one that goes on beside us."""
+    for drafts in folder.glob(f".*{DRAFTS}"):
+        with suppress(OSError), _at_work(drafts):
+            shutil.rmtree(drafts)
+
+
+@contextmanager
+def _at_work(drafts: Path) -> Iterator[None]:
+    """Holds a lock of the kernel's, which ends with this process. Raises OSError where somebody else holds it."""
+    with open(drafts / "at-work", "w") as mark:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def _copy_database(source: Path, copy: Path) -> None:

@@ -28,6 +28,14 @@ def shared(config: Config) -> Iterator[None]:
 
 
 @contextmanager
+def only_web(config: Config) -> Iterator[None]:
+    """One web at a time: a second one would take the socket of the media server's hooks away from the first."""
+    with _open(config, "web.lock") as mark:
+        _lock(mark, fcntl.LOCK_EX, f"Another web is running with {config.data_dir}. Stop it first.")
+        yield
+
+
+@contextmanager
 def alone(config: Config, why: str = "") -> Iterator[None]:
     """For what exchanges files: refused while anybody is at work, and nobody starts meanwhile."""
     busy = f"{why} A box is running with {config.data_dir}. Stop it first.".strip()

@@ -3,7 +3,7 @@
 Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp.md.
 """
 
-import http.client
+import errno
 import os
 import re
 import resource
@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 from xml.etree import ElementTree as ET  # our own nginx is the only writer of what is parsed here
 
+import pycurl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_rtmp_module
@@ -22,6 +23,7 @@ from media.storage import media_server_user
 KIND = "nginx-rtmp"
 CALLS = {"publish": "publish", "publish_done": "unpublish"}
 ASK_TIMEOUT_S = 2.0
+ANSWER_MAX = 16 * 1024 * 1024  # /stat says some 1 kB of a client
 TEMPLATES = Path(__file__).parent
 
 
@@ -118,39 +120,46 @@ class NginxRtmp:
         self.media_socket = media_socket
 
     def look(self) -> Look:
-        reply, body = self._ask("/stat")
-        return parse_stat(body, reply.headers.get("X-Instance", ""))
+        headers, body = self._ask("/stat")
+        return parse_stat(body, headers.get("x-instance", ""))
 
     def drop(self, client_id: str) -> None:
         """Close a client's connection. By its number: a name could be someone else's by now."""
         self._ask("/control/drop/client?" + urlencode({"app": "live", "clientid": client_id}))
 
-    def _ask(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = _UnixConnection(self.media_socket)
+    def _ask(self, path: str) -> tuple[dict[str, str], bytes]:
+        """The headers of the answer and its body. By curl, whose deadline is for all of it: the worker's other
+        steps wait meanwhile, and http.client would wait as long for each byte."""
+        headers: dict[str, str] = {}
+        body = bytearray()
+
+        def take_header(line: bytes) -> None:
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+
+        def take_body(part: bytes) -> int | None:
+            body.extend(part)
+            return 0 if len(body) > ANSWER_MAX else None  # 0: no more of it
+
+        curl = pycurl.Curl()
         try:
-            connection.request("GET", path, headers={"Host": "media"})
-            reply = connection.getresponse()
-            body = reply.read()
-        except (ConnectionRefusedError, FileNotFoundError) as error:
-            raise MediaServerError(f"nginx does not listen: {error}", gone=True) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise MediaServerError(f"nginx does not answer: {error}", gone=False) from None
+            curl.setopt(pycurl.UNIX_SOCKET_PATH, str(self.media_socket))
+            curl.setopt(pycurl.URL, f"http://media{path}")
+            curl.setopt(pycurl.TIMEOUT_MS, round(ASK_TIMEOUT_S * 1000))
+            curl.setopt(pycurl.NOSIGNAL, 1)
+            curl.setopt(pycurl.HEADERFUNCTION, take_header)
+            curl.setopt(pycurl.WRITEFUNCTION, take_body)
+            curl.perform()
+            status = curl.getinfo(pycurl.RESPONSE_CODE)
+        except pycurl.error as error:
+            gone = curl.getinfo(pycurl.OS_ERRNO) in (errno.ECONNREFUSED, errno.ENOENT)
+            what = "listen" if gone else "answer"
+            raise MediaServerError(f"nginx does not {what}: {error.args[1]}", gone=gone) from None
         finally:
-            connection.close()
-        if reply.status >= 400 and reply.status != 404:
-            raise MediaServerError(f"nginx answers {reply.status} to {path}", gone=False)
-        return reply, body
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("media", timeout=ASK_TIMEOUT_S)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self.path))
+            curl.close()
+        if status >= 400 and status != 404:
+            raise MediaServerError(f"nginx answers {status} to {path}", gone=False)
+        return headers, bytes(body)
 
 
 def configuration(config: Config, instance: str, hook_secret: str, user: str | None) -> str:

@@ -1,7 +1,9 @@
 """Faults of the media server and of those who publish to it (F9..F18), and a media server that lies."""
 
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 from random import Random
 
 from tests.faults.database import locked
@@ -241,6 +243,40 @@ def the_media_server_hangs_for_a_while(world: World, chance: Random) -> None:
     world.nginx.lie = None
     hanging.set()
     assert channel.shown()["status"] == "live"
+
+
+@fault("lie")
+def the_media_server_never_comes_to_an_end(world: World, chance: Random) -> None:
+    """It drips, or sends ever more: who is live stays so; timers, webhooks and publishers do not wait for it."""
+    channel, comes, leaves = (
+        Channel(world).make(),
+        Channel(world).make(),
+        Channel(world, stopTimeout=1).make(),
+    )
+    channel.go_live()
+    leaves.go_live()
+    done = threading.Event()
+    pieces, pause = chance.choice([(0, 0.3), (65536, 0.001)])
+    asked = threading.Event()
+
+    def lie(xml: bytes) -> Iterator[bytes]:
+        asked.set()
+        for number in itertools.count():
+            yield b" " * pieces or xml[number : number + 1]
+            if done.wait(pause):
+                return
+
+    world.nginx.lie = lie
+    world.fault("never comes to an end", pieces=pieces)
+    assert asked.wait(5), "the worker looks"
+    before = len(world.receiver.requests)
+    assert comes.publish()
+    world.receiver.wait(before + 1)
+    leaves.leave()
+    until(lambda: leaves.shown()["status"] == "ended", 6, "its time is over")
+    assert channel.shown()["status"] == "live"
+    world.nginx.lie = None
+    done.set()
 
 
 def age_s(world: World, channel: Channel) -> float:

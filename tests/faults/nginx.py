@@ -12,7 +12,7 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -71,6 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
         nginx, asked = self.server.nginx, urlsplit(self.path)
         if asked.path == "/stat":
             body = nginx.lie(nginx.stat()) if nginx.lie else nginx.stat()
+            if not isinstance(body, bytes):
+                self._answer_in(body)
+                return
         elif asked.path == "/control/drop/client":
             body = str(nginx.drop(int(parse_qs(asked.query)["clientid"][0]))).encode()
         else:
@@ -81,6 +84,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Instance", nginx.instance)
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer_in(self, pieces: Iterable[bytes]) -> None:
+        """Each as it comes, until there are no more or nobody reads on."""
+        self.send_response(200)
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(piece)
 
     def address_string(self) -> str:
         return "unix"
@@ -104,7 +114,7 @@ class FakeNginx:
         self.secret, self.ingest, self.history = secret, ingest, history
         self.instance = ""
         self.hook_timeout = HOOK_TIMEOUT_S
-        self.lie: Callable[[bytes], bytes] | None = None
+        self.lie: Callable[[bytes], bytes | Iterable[bytes]] | None = None
         self.clients: dict[int, Client] = {}
         self.lock = threading.Lock()
         self.numbers = 0

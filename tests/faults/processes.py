@@ -1,12 +1,20 @@
-"""Faults of our own processes: killed, asked to stop, doubled, with a clock that jumps (F1..F4, F29, F34)."""
+"""Faults of our own processes: killed, asked to stop, doubled, without open files, with a clock that jumps (F1..F4,
+F29, F34, F40); and backups beside them (F37)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import Random
 
+import psutil
+
+from tests.box import free_ports
 from tests.faults.rounds import fault, some_time
 from tests.faults.traffic import Channel, Traffic
-from tests.faults.world import World
-from tests.receiver import Answer
+from tests.faults.world import Part, World
+from tests.race import at_once
+from tests.receiver import Answer, Request
 from tests.waiting import until
+from upkeep import archive
 
 
 @fault("F1")
@@ -139,16 +147,21 @@ def packager_killed_at_a_random_moment(world: World, chance: Random) -> None:
 
 @fault("F29")
 def the_clock_jumps_ahead(world: World, chance: Random) -> None:
+    world.answers = at_first_failing
     jump(world, chance, 3600)
 
 
 @fault("F29")
 def the_clock_jumps_back(world: World, chance: Random) -> None:
+    world.answers = at_first_failing
     jump(world, chance, -3600)
 
 
+def at_first_failing(request: Request, number: int) -> Answer:
+    return Answer(delay=0.2, status=500 if number < 3 else 200)
+
+
 def jump(world: World, chance: Random, seconds: int) -> None:
-    world.answers = lambda request, number: Answer(delay=0.2, status=500 if number < 3 else 200)
     running = Channel(world, stopTimeout=1800).make().go_live()
     with Traffic(world, chance):
         some_time(chance, 0.2, 0.6)
@@ -158,6 +171,13 @@ def jump(world: World, chance: Random, seconds: int) -> None:
         fresh.rename(world.clock)
         some_time(chance, 0.5, 1.0)
     assert running.shown()["status"] == "live", "a broadcast is cut by no clock"
+
+
+@fault("F29")
+def the_clock_jumps_ten_years_ahead(world: World, chance: Random) -> None:
+    """Whatever has waited for a time is due; nothing is lost for that, and no broadcast is cut."""
+    world.answers = lambda request, number: Answer(delay=0.2)
+    jump(world, chance, 10 * 365 * 86400)
 
 
 @fault("F34")
@@ -171,6 +191,69 @@ def two_workers_at_once(world: World, chance: Random) -> None:
         first.end(9)
         world.worker = second
     until(lambda: world.call("GET", "/readyz").status == 200, 15, "the second one works")
+
+
+@fault("F34")
+def two_webs_at_once(world: World, chance: Random) -> None:
+    """The second is refused and takes nothing away from the first; when that is killed, the next one is let in."""
+    port, socket = free_ports(1)[0], world.config.hook_socket
+    with Traffic(world, chance):
+        before = socket.stat().st_ino
+        second = world.start_part("app", PORT=str(port))
+        assert second.wait() == 1
+        assert [line for line in second.lines if "Another web is running" in line] == second.lines
+        assert socket.stat().st_ino == before
+        some_time(chance, 0.1, 0.5)
+        world.kill(world.web)
+        world.start_web()
+    Channel(world).make().go_live()
+
+
+@fault("F37")
+def backups_while_everything_goes_on(world: World, chance: Random) -> None:
+    """One is killed at any moment; the next is whole, and all that is left."""
+    folder = world.folder / "backups"
+    folder.mkdir()
+    with Traffic(world, chance):
+        killed = world.command("backup", str(folder / "killed.tar"))
+        some_time(chance, 0.2, 1.2)
+        world.fault("kill -9", part="backup")
+        killed.end(9)
+        for _ in range(2):
+            made = world.command("backup", str(folder / "whole.tar"), "--force")
+            assert made.wait() == 0, made.lines
+    assert archive.manifest_of(folder / "whole.tar")["counts"]["channel"] >= 3
+    assert {each.name for each in folder.iterdir()} <= {"whole.tar", "killed.tar"}
+
+
+@fault("F40")
+def web_has_no_open_files_left(world: World, chance: Random) -> None:
+    """Whoever asks is answered or refused, nobody hangs, and it recovers by itself."""
+    channels = [Channel(world).make() for _ in range(12)]
+    with few_files(world, world.web, chance.randint(0, 8)):
+        acts = [lambda each=each: world.call("PUT", each.path, {"name": "Named again"}) for each in channels]
+        acts += [channel.publish for channel in channels[:4]]
+        at_once(acts)
+    for channel in channels[:4]:
+        channel.go_live()
+
+
+@fault("F40")
+def worker_has_no_open_files_left(world: World, chance: Random) -> None:
+    with Traffic(world, chance), few_files(world, world.worker, chance.randint(0, 3)):
+        some_time(chance, 0.5, 2.0)
+
+
+@contextmanager
+def few_files(world: World, part: Part, more: int) -> Iterator[None]:
+    """This process may open as many more files and connections, and no more."""
+    process = psutil.Process(part.process.pid)
+    before = process.rlimit(psutil.RLIMIT_NOFILE)
+    world.fault("few files", more=more)
+    process.rlimit(psutil.RLIMIT_NOFILE, (process.num_fds() + more, before[1]))
+    yield
+    process.rlimit(psutil.RLIMIT_NOFILE, before)
+    world.fault("enough files")
 
 
 def start_again_if_dead(world: World) -> None:

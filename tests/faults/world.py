@@ -124,7 +124,15 @@ class World(Witness):
         assert kill_at or self.worker.running, "".join(self.worker.lines)
         return self.worker
 
-    def start_part(self, *argv: str) -> Part:
+    def start_part(self, module: str, *argv: str, **settings: str) -> Part:
+        argv = ("tests.faults.victim", module, *argv, "--clock", str(self.clock))
+        return self._start({"app": "web"}.get(module, module), argv, settings, self.folder / "cwd")
+
+    def command(self, *argv: str) -> Part:
+        """flask --app app ..., as a person gives it."""
+        return self._start("command", ("flask", "--app", "app", *argv), {}, PROJECT)
+
+    def _start(self, name: str, module: tuple[str, ...], settings: dict[str, str], cwd: Path) -> Part:
         own = {
             "PYTHONPATH": str(PROJECT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -132,10 +140,7 @@ class World(Witness):
             "HOME": str(self.folder / "home"),
             "PATH": os.environ["PATH"],
         }
-        command = [sys.executable, "-m", "tests.faults.victim", *argv, "--clock", str(self.clock)]
-        part = Part(
-            {"app": "web"}.get(argv[0], argv[0]), command, own | self.environment, self.folder / "cwd"
-        )
+        part = Part(name, [sys.executable, "-m", *module], own | self.environment | settings, cwd)
         self.parts.append(part)
         return part
 
