@@ -37,14 +37,23 @@ class CountedOut(Wire):
     bytes_out = figure("Bytes of playlists and segments sent to viewers.")
 
 
-class CountedPointOut(CountedOut):
-    time = Instant()
+class TimedOut(Wire):
+    time = Instant(metadata={"description": "When the interval begins."})
 
 
-class TopChannelOut(CountedOut):
+class ChannelNameOut(Wire):
     channel_id = fields.String()
     account_id = fields.String()
     name = fields.String(allow_none=True, metadata={"description": "null when the channel is deleted."})
+
+
+# Of the bases the last one's fields come first.
+class CountedPointOut(CountedOut, TimedOut):
+    pass
+
+
+class TopChannelOut(CountedOut, ChannelNameOut):
+    pass
 
 
 class AnalyticsOut(Wire):

@@ -158,7 +158,7 @@ def _span(asked: dict[str, Any], now: datetime) -> Span:
     wanted = Span(start // step * step, to_ms(end), step)
     if (points := len(wanted.times)) > MOST_POINTS:
         raise InvalidError.field(
-            "interval",
+            "from",
             f"That is {points} points, more than {MOST_POINTS}; ask for a larger interval or a shorter time.",
         )
     return wanted
