@@ -118,7 +118,7 @@ class Count:
         on_air = sessions_since(self.state.broadcast_to)
         looks = credit(minutes, on_air, self.state.broadcast_to, now)
         shown = self._now()
-        if not minutes and not looks and shown == self.shown:
+        if not minutes and not on_air and shown == self.shown:
             return
         state = State(self.log.place if self.log else NOWHERE, self.ends[0][1], now)
         with database.atomic():

@@ -1,7 +1,10 @@
 """Who watches what, counted from playback requests: any player, no cookies.
 
-One viewer is one address, user agent and channel, for as long as no 30 s pass between two requests: a presence. What
-this makes of a log depends on the log alone, so that a worker that was killed can read some of it again and go on.
+One viewer is one address, user agent and channel, for as long as no 30 s pass between two requests: a presence. Its
+watch time is from the first request to the last. It leaves somewhere between that and the request that did not come:
+in the middle, as far as the number of viewers at a moment goes, or many that leave at once would be missed.
+
+What this makes of a log depends on the log alone, so that a worker that was killed can read some of it again and go on.
 """
 
 from collections import Counter
@@ -11,6 +14,9 @@ from typing import NamedTuple, Protocol
 
 AWAY_MS = 30_000
 MINUTE_MS = 60_000
+# A player asks for a playlist and a segment together, then pauses.
+TOGETHER_MS = 250
+LONGEST_PAUSE_MS = 10_000
 # Whoever was there for the last so many milliseconds of the log is known from these alone.
 AGAIN_MS = 75_000
 ARRIVED, LEFT = 0, 1  # in this order at the same moment: a presence of one request has been there
@@ -45,6 +51,12 @@ def scopes(channel_id: str, account_id: str) -> tuple[Scope, ...]:
 class Viewer:
     channel: str
     last: int
+    pause: int = 0  # the last one between requests
+
+    @property
+    def left(self) -> "Change":
+        """As it is, if nothing more comes."""
+        return Change(self.last + self.pause // 2, LEFT, self.channel)
 
 
 @dataclass(slots=True)
@@ -93,6 +105,8 @@ class Audience:
                 self.changes.append(Change(request.began, ARRIVED, viewer.channel))
             if not again:
                 self._credit(request, viewer.last, new)
+            if (pause := request.began - viewer.last) > TOGETHER_MS:
+                viewer.pause = min(pause, LONGEST_PAUSE_MS)
             clock_put_back = request.ended < viewer.last - AWAY_MS
             viewer.last = request.ended if clock_put_back else max(viewer.last, request.ended)
             self.viewers[request.viewer] = viewer  # at the end again
@@ -121,7 +135,7 @@ class Audience:
             self._leave(viewer)
 
     def _leave(self, viewer: Viewer) -> None:
-        self.changes.append(Change(viewer.last, LEFT, viewer.channel))
+        self.changes.append(viewer.left)
         self.present[viewer.channel] -= 1
         if not self.present[viewer.channel]:
             del self.present[viewer.channel]
@@ -134,8 +148,8 @@ class Audience:
     def minutes(self, clock: int, accounts: Mapping[str, str]) -> Minutes:
         """What was counted since `written`, with the peaks of every minute that is not over for good.
 
-        Who is there now counts up to the last request so far: a peak may still rise when it is told again, and never
-        falls. What belongs to a channel of no known account counts for nobody.
+        Who is there now counts as if nothing more came: a peak may still rise when it is told again, and never falls.
+        What belongs to a channel of no known account counts for nobody.
         """
         self.expire(clock)
         told: Minutes = {}
@@ -161,7 +175,7 @@ class Audience:
         self.settled = max(self.settled, self.settling)
 
     def _peaks(self, told: Minutes, accounts: Mapping[str, str]) -> None:
-        so_far = [Change(viewer.last, LEFT, viewer.channel) for viewer in self.viewers.values()]
+        so_far = [viewer.left for viewer in self.viewers.values()]
         whose = {channel: scopes(channel, account) for channel, account in accounts.items()}
         count: Counter[Scope] = Counter()
         for channel, viewers in self.there.items():

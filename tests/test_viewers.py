@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live.audience import UNWRITTEN_MS
-from live.viewers import AGAIN_MS, AWAY_MS, EVERYBODY, MINUTE_MS, Audience, Scope, Sums
+from live.viewers import (
+    AGAIN_MS,
+    AWAY_MS,
+    EVERYBODY,
+    LONGEST_PAUSE_MS,
+    MINUTE_MS,
+    TOGETHER_MS,
+    Audience,
+    Scope,
+    Sums,
+)
 
 A, B = "ch_a", "ch_b"
 ACCOUNTS = {A: "1", B: "2"}
@@ -59,6 +69,16 @@ def test_the_peak_is_of_those_who_are_there_at_the_same_moment():
     found = counted(at(0, 1), at(10, 1), at(9, 2), at(20, 2), at(21, 3), at(25, 3))
     assert minute(found).peak == 2, "the third came when the first had left, though within 30 s"
     assert minute(found).views == 3
+
+
+def test_a_viewer_leaves_in_the_middle_of_the_pause_that_it_makes_between_requests():
+    stays = [at(second, 1) for second in (0, 4, 4.1, 8, 8.1)]
+    assert minute(counted(*stays, at(10, 2))).peak == 2
+    assert minute(counted(*stays, at(10.1, 2))).peak == 1
+    assert minute(counted(*stays)).watch_ms == 8_100
+    rarely = [at(second, 1) for second in (0, 25)]
+    assert minute(counted(*rarely, at(30, 2))).peak == 2
+    assert minute(counted(*rarely, at(30.1, 2))).peak == 1
 
 
 def test_a_channel_its_account_and_everybody_have_each_their_own_peak():
@@ -128,11 +148,15 @@ def by_definition(log: list[Request]) -> dict:
     for each in log:
         mine = of.get(each.viewer)
         if mine is None or each.began - mine[1] > AWAY_MS:
-            mine = of[each.viewer] = [each.began, each.began, each.channel]
+            mine = of[each.viewer] = [each.began, each.began, 0]
             presences.append(mine)
+        if each.began - mine[1] > TOGETHER_MS:
+            mine[2] = min(each.began - mine[1], LONGEST_PAUSE_MS)
         mine[1] = max(mine[1], each.ended)
     starts = [start for start, _, _ in presences]
-    peak = max((sum(a <= moment <= b for a, b, _ in presences) for moment in starts), default=0)
+    peak = max(
+        (sum(a <= moment <= b + pause // 2 for a, b, pause in presences) for moment in starts), default=0
+    )
     watched = sum(b - a for a, b, _ in presences)
     return {"peak": peak, "views": len(presences), "watch_ms": watched, "bytes": 10 * len(log)}
 
