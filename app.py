@@ -31,8 +31,8 @@ from live.limits import Limits
 from live.links import Links
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, share_socket
-from routes import audit as audit_log
 from routes import (
+    analytics,
     docs,
     event,
     hooks,
@@ -46,6 +46,7 @@ from routes import (
     video,
     webhook,
 )
+from routes import audit as audit_log
 from routes.context import Box
 from upkeep import running
 from upkeep.opening import PROBLEMS, opened
@@ -70,6 +71,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(token.bp, url_prefix="/v1/token")
     app.register_blueprint(audit_log.bp, url_prefix="/v1/audit")
     app.register_blueprint(statistics.bp, url_prefix="/v1/statistics")
+    app.register_blueprint(analytics.bp, url_prefix="/v1/analytics")
     app.register_blueprint(search.bp, url_prefix="/v1/search")
     app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)

@@ -96,6 +96,11 @@ class Config:
         return self.run_dir / "worker.json"
 
     @property
+    def play_log(self) -> Path:
+        """The media server's log of playback requests, which viewers are counted from."""
+        return self.run_dir / "play.log"
+
+    @property
     def media_socket(self) -> Path:
         """The media server's /stat and /control; in a folder that only its owner can enter."""
         return self.run_dir / "private" / "media.sock"
@@ -145,6 +150,8 @@ def from_env(environ: Mapping[str, str]) -> Config:
             "audit": env.days("RETENTION_AUDIT_DAYS", 90),
             "sessions": env.days("RETENTION_SESSIONS_DAYS", 365),
             "channels": env.days("RETENTION_CHANNELS_DAYS", None),
+            "analytics": env.days("RETENTION_ANALYTICS_DAYS", 90),
+            "analytics_hourly": env.days("RETENTION_ANALYTICS_HOURLY_DAYS", 1095),
         },
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),

@@ -49,6 +49,9 @@ class _Now:
         yield _gauge("part_up", "Whether a part is well", "part", _ups(known["parts"]))
         yield GaugeMetricFamily("livestream_sessions_open", "Publishers now", known["sessions"])
         yield GaugeMetricFamily("livestream_ingest_bits_per_second", "From publishers", known["bitrate_in"])
+        if known["viewers"] is not None:
+            yield GaugeMetricFamily("livestream_viewers", "Viewers within the last 30 s", known["viewers"])
+            yield GaugeMetricFamily("livestream_playback_bits_per_second", "To viewers", known["bitrate_out"])
         wal = wal_bytes(path_of(self.config.database_url))
         yield GaugeMetricFamily("livestream_wal_bytes", "Written, not yet in the database file", wal)
         yield GaugeMetricFamily("livestream_data_free_bytes", "Free in DATA_DIR", known["storage"]["free"])

@@ -23,6 +23,7 @@ import psutil
 from config import Config, ConfigError, from_env
 from db import UnsafeSqliteError, database, utcnow
 from delivery.dispatcher import Dispatcher
+from live.audience import Count
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
@@ -31,6 +32,7 @@ from live.retention import forget, give_back
 from logs import set_up_logging
 from media import index, storage, watch
 from media.index import Job
+from media.playlog import Playlog
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
 from models import Channel, Session, Status
@@ -43,6 +45,7 @@ LOOK_EVERY_S = 2.0
 LOOK_AT_MOST_EVERY_S = 0.2
 SWEEP_EVERY_S = 5.0
 PULSE_EVERY_S = 1.0
+COUNT_EVERY_S = 2.0
 MEASURE_EVERY_S = 60.0
 FORGET_EVERY_S = 600.0
 # No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
@@ -64,6 +67,8 @@ class Worker:
         self.media = media
         self.watch = watch.Watch()
         self.dispatcher = dispatcher
+        playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
+        self.count = Count(playlog)
         self.stopping = threading.Event()
         self.last: dict[str, float] = {}
         self.media_seen_at: float | None = None
@@ -117,6 +122,8 @@ class Worker:
             self._step("sessions", lambda: self._tend_sessions(now, mono))
             if rung or self._due("sweep", mono, SWEEP_EVERY_S):
                 self._step("sweep", self._sweep)
+        if self.count.behind or self._due("viewers", mono, COUNT_EVERY_S):
+            self._step("viewers", lambda: self.count.step(now))
         if self._due("measure", mono, MEASURE_EVERY_S):
             self._measure()
         if self.forgetting or self._due("retention", mono, FORGET_EVERY_S):

@@ -65,6 +65,16 @@ KEPT = (
         f"""SELECT pk FROM channel WHERE status = 'ended' AND listed_at < ?1 AND stop_time < ?1
              ORDER BY listed_at LIMIT {AT_ONCE}""",  # noqa: S608
     ),
+    Kept(
+        "audience_minute",
+        "analytics",
+        f"SELECT pk FROM (SELECT pk, time FROM audience_minute ORDER BY pk LIMIT {AT_ONCE}) WHERE time < ?",  # noqa: S608
+    ),
+    Kept(
+        "audience_hour",
+        "analytics_hourly",
+        f"SELECT pk FROM (SELECT pk, time FROM audience_hour ORDER BY pk LIMIT {AT_ONCE}) WHERE time < ?",  # noqa: S608
+    ),
     Kept("kept_answer", "answers", f"SELECT pk FROM kept_answer WHERE created_at < ? LIMIT {AT_ONCE}"),  # noqa: S608
 )
 FIXED = {"answers": timedelta(hours=24)}  # contract, section 2: as long as an Idempotency-Key counts

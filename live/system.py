@@ -11,6 +11,7 @@ import psutil
 
 from config import Config
 from db import database, run
+from live.analytics import viewers_now
 from models import DeliveryStatus, Session, Status
 from release import RELEASE
 
@@ -52,15 +53,19 @@ def worker_state(last: dict[str, Any]) -> Parts:
     return {"worker": "ok", "media": last["media"]}
 
 
+def counts_viewers(config: Config) -> bool:
+    """A worker is there and has a media server's log to count from."""
+    return pulse(config).get("media", "none") != "none"
+
+
 def statistics(config: Config) -> dict[str, Any]:
     """StatisticsOut's fields. What nobody has measured yet, or cannot while the worker is away, is None."""
     last, memory = pulse(config), psutil.virtual_memory()
-    return {
+    watching = viewers_now() if counts_viewers(config) else {"viewers": None, "bitrate_out": None}
+    return watching | {
         "channels": channels_by_status(),
         "sessions": open_sessions(),
-        "viewers": None,  # counted from playback requests: with analytics
         "bitrate_in": bitrate_in(),
-        "bitrate_out": None,
         "deliveries": deliveries_by_status(),
         "storage": {"used": last.get("stored"), "free": shutil.disk_usage(config.data_dir).free},
         "cpu": last.get("cpu"),

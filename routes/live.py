@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, current_app, g, request
 
 import audit
 from auth import account_filter, may_see_stream_tokens, own_account, require_token
@@ -17,7 +17,7 @@ from errors import (
     ok,
     ok_list,
 )
-from live import listing
+from live import analytics, listing, system
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
 from routes.call import call
@@ -37,6 +37,7 @@ from schemas import (
     TimelineOut,
     TokenReset,
 )
+from schemas_analytics import ChannelStatisticsOut, ChannelStatisticsQuery
 
 bp = Blueprint("live", __name__)
 bp.before_request(require_token)
@@ -140,6 +141,18 @@ def read_metadata(channel_id: str) -> Response:
     """Read what is being received now: the media of the running session, null where nobody publishes."""
     session = Session.open_of(own_channel(channel_id))
     return ok(ReceivedOut.show(session.__data__ | {"session_id": session.id} if session else {}))
+
+
+@bp.get("/<channel_id>/statistics")
+@call(ChannelStatisticsQuery, gives={200: ChannelStatisticsOut})
+def read_statistics(channel_id: str, asked: Asked) -> Response:
+    """Read the signal and the audience of a channel: now, ever, and by minute for the last `minutes`.
+
+    How viewers are counted is said at `/v1/analytics`. `viewers` is null while nobody counts.
+    """
+    channel, counted = own_channel(channel_id), system.counts_viewers(current_app.config["LIVESTREAM"])
+    found = analytics.of_channel(channel, asked["minutes"], utcnow(), counted=counted)
+    return ok(ChannelStatisticsOut().dump(found))
 
 
 def show_new(channel: Channel) -> Response:

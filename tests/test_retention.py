@@ -11,8 +11,11 @@ import worker
 from config import ConfigError, from_env
 from db import connection, database, file_at, path_of, run, to_ms, utcnow, wal_bytes
 from live import retention
+from live.audience import STEPS, add
 from live.retention import forget, give_back
+from live.viewers import Scope, Sums
 from models import Attempt, AuditEntry, Channel, Delivery, Event, Session, TimelineEntry
+from models_analytics import AudienceHour, AudienceMinute
 from models_search import Video
 from tests.story import after, again, arrival, new
 from tests.test_upgrade import leave
@@ -22,9 +25,8 @@ DAY = timedelta(days=1)
 
 def kept_for(**days: int | None) -> dict[str, timedelta | None]:
     """The settings, where nothing is removed but what is named."""
-    return dict.fromkeys(("events", "audit", "sessions", "channels")) | {
-        name: each and each * DAY for name, each in days.items()
-    }
+    settings = ("events", "audit", "sessions", "channels", "analytics", "analytics_hourly")
+    return dict.fromkeys(settings) | {name: each and each * DAY for name, each in days.items()}
 
 
 def forget_all(settings, now) -> int:
@@ -127,12 +129,21 @@ def test_a_wrong_number_of_days_is_named(tmp_path, value):
         from_env({"DATA_DIR": str(tmp_path), "RETENTION_AUDIT_DAYS": value})
 
 
+def test_figures_by_minute_go_before_those_by_hour(db, now):
+    for days in (0, 1):
+        for table in STEPS:
+            add(table, Scope("ch_1", "1"), to_ms(now + days * DAY), Sums(views=1))
+    assert forget_all(kept_for(analytics=90, analytics_hourly=100), now + 90.5 * DAY) == 1
+    assert (AudienceMinute.select().count(), AudienceHour.select().count()) == (1, 2)
+    assert forget_all(kept_for(analytics=90, analytics_hourly=100), now + 102 * DAY) == 3
+
+
 def test_the_settings_are_days_with_the_contracts_defaults(tmp_path):
     by_default = from_env({"DATA_DIR": str(tmp_path)}).kept_for
-    assert by_default == kept_for(events=30, audit=90, sessions=365)
+    assert by_default == kept_for(events=30, audit=90, sessions=365, analytics=90, analytics_hourly=1095)
     told = {"RETENTION_EVENTS_DAYS": "never", "RETENTION_CHANNELS_DAYS": "7"}
     assert from_env({"DATA_DIR": str(tmp_path)} | told).kept_for == kept_for(
-        audit=90, sessions=365, channels=7
+        audit=90, sessions=365, channels=7, analytics=90, analytics_hourly=1095
     )
 
 

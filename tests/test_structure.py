@@ -35,7 +35,9 @@ ARROWS = {
     "listeners": {"config"},
     "row": {"db"},
     "models": {"db", "row"},
+    "models_analytics": {"db", "models", "row"},
     "models_search": {"db", "models", "row"},
+    "schemas_analytics": {"schemas", "wire"},
     "schemas_search": {"schemas", "wire"},
     "schemas_webhook": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
@@ -51,7 +53,7 @@ ARROWS = {
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
-        *("models_search", "schemas_search", "schemas_webhook"),
+        *("models_search", "schemas_search", "schemas_webhook", "schemas_analytics"),
     },
     "packager": {"config", "logs", "media", "wake"},
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},

@@ -191,7 +191,7 @@ def test_an_upgrade_killed_at_any_statement_leaves_the_old_schema_or_the_new(tmp
             break
     assert outcomes == sorted(outcomes)
     assert [len(each) for each in outcomes if each not in (before, RELEASES)] == []
-    assert outcomes.count(before) > 30
+    assert outcomes.count(before) > 15
     upgrading = file_at(tmp_path / "20.db")
     with upgrading.connection_context():
         assert upgrading.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
