@@ -93,7 +93,8 @@ class _Lent(socket.socket):
     """pycurl duplicates the descriptor and lets go of this object, which then closes its own."""
 
     def __del__(self) -> None:
-        self.close()
+        with suppress(AttributeError):  # it was never made: no descriptor was left
+            self.close()
 
 
 class Sender:

@@ -6,6 +6,7 @@ import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from config import Config
@@ -81,11 +82,11 @@ def hook_secret(config: Config) -> str:
 def share_socket(path: Path) -> None:
     """Let nginx's workers, another user where root starts it, connect to a socket; nobody else."""
     if os.geteuid() == 0:
-        try:
-            os.chown(path, -1, pwd.getpwnam("www-data").pw_gid)
-        except KeyError:
-            path.chmod(0o666)  # no www-data: the workers are nobody, and the secret in the path guards
+        user = media_server_user()
+        if user.pw_name == "nobody":
+            path.chmod(0o666)  # its group is everybody's; the secret in the path guards
             return
+        os.chown(path, -1, user.pw_gid)
     path.chmod(0o660)
 
 
@@ -133,18 +134,15 @@ def own_by_media_server(folder: Path) -> None:
     """nginx's workers write there; where root starts it, they are another user."""
     if os.geteuid() == 0:
         user = media_server_user()
-        shutil.chown(folder, user, user_group(user))
+        os.chown(folder, user.pw_uid, user.pw_gid)
 
 
-def media_server_user() -> str:
+@cache  # asked when the hooks' socket is shared: later, without a file descriptor left, nobody would be found
+def media_server_user() -> pwd.struct_passwd:
     try:
-        return pwd.getpwnam("www-data").pw_name
+        return pwd.getpwnam("www-data")
     except KeyError:
-        return "nobody"
-
-
-def user_group(user: str) -> int:
-    return pwd.getpwnam(user).pw_gid
+        return pwd.getpwnam("nobody")
 
 
 def channels_on_disk(media_dir: Path) -> list[str]:

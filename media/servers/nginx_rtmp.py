@@ -198,7 +198,7 @@ def worker_user(media_dir: Path) -> str | None:
     if os.geteuid() != 0:
         return None
     shut = [folder for folder in media_dir.parents if not folder.stat().st_mode & 0o001]
-    return "root" if shut else media_server_user()
+    return "root" if shut else media_server_user().pw_name
 
 
 def _reachable(host: str) -> str:
