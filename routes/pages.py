@@ -7,7 +7,6 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
 from models import Channel, Status
-from release import RELEASE
 from routes.context import box
 from wire import iso
 
@@ -17,13 +16,6 @@ ERRORS = {
     403: ("By invitation", "Watching this broadcast takes a personal link. Ask whoever invited you for one."),
     404: ("Nothing here", "There is no broadcast at this address. Check it, or ask whoever sent it to you."),
 }
-
-
-@bp.get("/")
-def home() -> Response:
-    """For whoever opens the address that the start printed. The console will be here."""
-    links = box.links
-    return page("home.html", release=RELEASE, url=links.public_url, rtmp_url=links.rtmp_url)
 
 
 @bp.get("/watch/<channel_id>")
