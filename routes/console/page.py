@@ -59,12 +59,17 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
 
 def places(role: str) -> list[tuple[str, str, bool]]:
     """Label, address and whether we are there."""
-    here = (request.endpoint or "").rpartition(".")[0]
+    here = room(request.endpoint or "")
     return [
-        (each.label, url_for(each.endpoint), each.endpoint.rpartition(".")[0] == here)
+        (each.label, url_for(each.endpoint), room(each.endpoint) == here)
         for each in PLACES
         if each.endpoint in current_app.view_functions and (role == Role.ADMIN or not each.for_admins)
     ]
+
+
+def room(endpoint: str) -> str:
+    """The blueprint, channel and channels being one."""
+    return endpoint.rpartition(".")[0].removesuffix("s")
 
 
 def policy(host: str, public_url: str) -> str:
