@@ -12,7 +12,11 @@ from models import Session
 from routes.pages import content_policy
 
 STATIC = Path(__file__).parent.parent / "web" / "static"
-AT_SET_UP = {"vendor/hls.min.js"}  # script/server puts it there, from npm
+AT_SET_UP = {
+    "vendor/hls.min.js",
+    "vendor/uPlot.iife.min.js",
+    "vendor/uPlot.min.css",
+}  # script/server puts it there, from npm
 ADDRESSES = {"src", "href", "action", "poster", "srcset", "data-state-url"}
 
 

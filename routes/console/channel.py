@@ -3,7 +3,7 @@
 from typing import Any
 
 import segno
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, current_app, jsonify, request, url_for
 from markupsafe import Markup
 
 import audit
@@ -32,7 +32,7 @@ def read(channel_id: str) -> Response:
     watch_url = f"{box.links.public_url}/watch/{channel.id}"
     shown = {"latest": happened(latest.rows), "watch_url": watch_url, "qr": qr_code(watch_url)}
     return page(
-        "console/channel.html", **state_of(channel), **shown, preview_url=watch_url, modes=words.MODES
+        "console/channel.html", **state_of(channel), **shown, preview_url=preview(channel), modes=words.MODES
     )
 
 
@@ -157,6 +157,12 @@ def happened(entries: list[Any]) -> list[dict[str, Any]]:
         {"id": each.pk, "kind": each.kind, "time": each.time, "words": words.happened(each)}
         for each in entries
     ]
+
+
+def preview(channel: Channel) -> str:
+    """The player for other pages, of this very address: nobody else may frame it here."""
+    endpoint = "pages.embed" if "pages.embed" in current_app.view_functions else "pages.watch"
+    return url_for(endpoint, channel_id=channel.id)
 
 
 def qr_code(address: str) -> Markup:

@@ -124,7 +124,7 @@ def _text(field: fields.Field | None, value: Any) -> Any:
         return value
     if field.allow_none:
         return None
-    return LEFT_OUT if field.load_default is None else value
+    return LEFT_OUT if field.required or field.load_default is None else value
 
 
 def _instant(text: str) -> str:
