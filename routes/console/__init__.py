@@ -3,7 +3,18 @@
 from flask import Blueprint, Response
 
 from errors import NotFoundError
-from routes.console import channel, channels, door, words
+from routes.console import (
+    audit,
+    channel,
+    channels,
+    door,
+    system,
+    tokens,
+    users,
+    videos,
+    webhooks,
+    words,
+)
 from routes.console.page import for_people, go
 
 front = door.front
@@ -11,7 +22,7 @@ bp = Blueprint("console", __name__, url_prefix="/console")
 bp.before_request(door.enter)
 bp.after_request(door.stay)
 bp.after_request(for_people)
-for each in (channels, channel):
+for each in (channels, channel, videos, webhooks, users, tokens, audit, system):
     bp.register_blueprint(each.bp)
 for name, word in words.FILTERS.items():
     bp.add_app_template_filter(word, name)

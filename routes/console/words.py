@@ -190,6 +190,13 @@ def size(count: float | None) -> str:
     return f"{count:.1f} TB"
 
 
+def rate(bits: float | None) -> str:
+    """Bit/s."""
+    if bits is None:
+        return NOTHING
+    return f"{bits / 1e6:.1f} Mbit/s" if bits >= 1e6 else f"{bits / 1e3:.0f} kbit/s"
+
+
 def grouped(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,}"
 
@@ -212,6 +219,7 @@ FILTERS: dict[str, Any] = {
     "duration": duration,
     "span": span,
     "size": size,
+    "rate": rate,
     "grouped": grouped,
     "when": when,
 }
