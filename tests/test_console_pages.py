@@ -11,10 +11,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from app import create_app
+from auth import create_token
 from db import database, utcnow
+from delivery import webhooks
 from live.arrival import Arrival
-from models import Channel, Session
+from models import Attempt, Channel, Delivery, Session
 from schemas import ChannelCreate
+from schemas_admin import TokenCreate
+from schemas_webhook import WebhookCreate
 from tests.browser import chromium, wait_for
 from tests.conftest import ROOT_ID, ROOT_SECRET
 from tests.serving import served
@@ -43,6 +47,23 @@ PAGES = (
     "/console/channels/{live}/timeline",
     "/console/channels/{live}/sessions",
     "/console/channels/{live}/videos",
+    "/console/videos",
+    "/console/webhooks",
+    "/console/webhooks/new",
+    "/console/webhooks/{webhook}",
+    "/console/webhooks/{webhook}/edit",
+    "/console/webhooks/{webhook}/again",
+    "/console/webhooks/{webhook}/rotate",
+    "/console/webhooks/{webhook}/deliveries/{delivery}",
+    "/console/users",
+    "/console/users/new",
+    "/console/users/club",
+    "/console/users/club/reset",
+    "/console/tokens",
+    "/console/tokens/new",
+    "/console/tokens/{token}/revoke",
+    "/console/audit",
+    "/console/box",
     "/console/nothing",
 )
 LOOKS = (("light", 1280), ("dark", 360), ("light", 360), ("dark", 1280))
@@ -55,11 +76,15 @@ class World:
     live: str
     coming: str
     ended: str
+    webhook: str
+    delivery: str
+    token: str
     name: str = "A channel with a rather long name that has to be broken on a telephone, again and again"
 
 
 def world(config: Any) -> World:
-    lifecycle = create_app(config).extensions["livestream"].lifecycle
+    app = create_app(config)
+    lifecycle, limits = app.extensions["livestream"].lifecycle, app.extensions["livestream"].limits
 
     def made(**fields: Any) -> Channel:
         asked = {"accountId": "1", "name": World.name, "tags": "one,two"} | fields
@@ -74,8 +99,17 @@ def world(config: Any) -> World:
         Session.update(
             video={"codec": "H264", "width": 1920, "height": 1080, "fps": 50.0}, bitrate=4800
         ).execute()
+        hook = {"uri": "http://127.0.0.1:9/a/rather/long/path/to/the/receiver", "event": ["all"]}
+        hook = WebhookCreate().load(hook)
+        webhook, _ = webhooks.create(hook, None, config, utcnow())
         lifecycle.stop(ended.id, utcnow())
-    return World(live.id, coming.id, ended.id)
+        delivery = Delivery.get()
+        Attempt.create(
+            delivery=delivery, number=1, time=utcnow(), status_code=500, latency_ms=12, answer=b"<html>no"
+        )
+        limits.create({"account_id": "club", "limits": {"max_channels": 3}}, utcnow())
+        token, _ = create_token(TokenCreate().load({"role": "app", "name": "A server"}), utcnow())
+    return World(live.id, coming.id, ended.id, webhook.id, delivery.id, token.id)
 
 
 @contextmanager
