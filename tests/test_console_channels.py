@@ -160,6 +160,22 @@ def test_only_what_was_changed_is_changed(person, client, channel, db):
     assert entry["detail"] == {"fields": ["name"]}
 
 
+def test_what_somebody_else_changed_meanwhile_stays(person, client, channel, db):
+    address = at(channel, "/edit")
+    open_form = values(person.get(address), address)
+    client.put(f"/v1/live/{channel['id']}", json={"description": "By the API", "record": True})
+    wrong = person.post(address, data=open_form | {"name": "By hand", "thumbWidth": "1"})
+    assert wrong.status_code == 422
+    assert person.post(address, data=values(wrong, address) | {"thumbWidth": "400"}).status_code == 303
+    assert (only().name, only().description, only().record) == ("By hand", "By the API", True)
+
+
+@pytest.mark.parametrize("was", ["", "{", "[]", "null", '{"name": 1}'])
+def test_a_form_that_does_not_say_what_it_showed_is_taken_whole(person, channel, was, db):
+    assert person.send(at(channel, "/edit"), name="New", was=was).status_code == 303
+    assert only().name == "New"
+
+
 def test_a_field_that_was_emptied_is_empty(person, client, db):
     made = client.post("/v1/live", json={"name": "Full", "tags": "a", "startAt": "2126-01-01T00:00:00Z"}).json
     person.send(at(made["data"], "/edit"), tags="", startAt="", metadata="", transcodeProfile="")
@@ -178,7 +194,7 @@ def test_wrong_changes_are_shown_and_change_nothing(person, channel, db):
 def test_of_an_ended_channel_its_words_can_be_changed(person, client, channel, db):
     client.delete(f"/v1/live/{channel['id']}")
     form = values(person.get(at(channel, "/edit")), at(channel, "/edit"))
-    assert form.keys() == {"csrf", "name", "description", "tags", "metadata"}
+    assert form.keys() == {"csrf", "was", "name", "description", "tags", "metadata"}
     assert person.send(at(channel, "/edit"), name="What it was").status_code == 303
     assert only().name == "What it was"
 

@@ -66,7 +66,7 @@ def update(channel_id: str) -> Response:
     channel = own_channel(channel_id)
     form = Form.sent(ChannelUpdate())
     with form.asking():
-        box.lifecycle.update(channel.id, form.load(but=form_of(channel).values), utcnow())
+        box.lifecycle.update(channel.id, form.load(), utcnow())
         return go(".read", channel_id=channel.id, done="saved")
     return page("console/channel_edit.html", form.code, channel=channel, form=form)
 

@@ -9,10 +9,11 @@ from flask import request
 from marshmallow import ValidationError, fields, validate
 
 from errors import ApiError, NotFoundError, flatten
-from wire import CommaList, Instant, Metadata, Switch, Wire, pretty_json
+from wire import CommaList, Instant, Metadata, Switch, Wire, pretty_json, read_json
 
-OURS = {"csrf", "next"}
+OURS = {"csrf", "next", "was"}
 PRECISE = "%Y-%m-%dT%H:%M:%S"
+LEFT_OUT: Any = object()
 
 
 class Form:
@@ -22,6 +23,7 @@ class Form:
         self.schema = schema
         self.fields = {each.data_key: each for each in schema.load_fields.values()}
         self.values = dict(values)
+        self.was: dict[str, Any] = {}
         self.errors: dict[str, list[str]] = {}
         self.message = ""
         self.code = 200
@@ -36,6 +38,7 @@ class Form:
             for name, attribute in named.items()
             if attribute in row
         }
+        form.was = dict(form.values)
         return form
 
     @classmethod
@@ -45,12 +48,16 @@ class Form:
         for name, sent in request.form.lists():
             if name not in OURS:
                 form.values[name] = _sent(form.fields.get(name), sent)
+        form.was = _read(request.form.get("was", ""))
         return form
 
-    def load(self, *, but: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The values as the API's schema reads them, less those that `but` has just so. Inside `asking`."""
-        but = but or {}
-        given = {name: value for name, value in self.values.items() if name not in but or but[name] != value}
+    def load(self) -> dict[str, Any]:
+        """The values as the API's schema reads them, for use inside `asking`.
+
+        Of a form that says what it showed at first (`ui.was`) only what was changed since: what somebody else has
+        changed meanwhile is not undone by fields that nobody touched.
+        """
+        given = {name: value for name, value in self.values.items() if self.was.get(name, LEFT_OUT) != value}
         texts = {name: _text(self.fields.get(name), value) for name, value in given.items()}
         return self.schema.load_text({name: text for name, text in texts.items() if text is not LEFT_OUT})
 
@@ -90,7 +97,12 @@ class Asking:
         self.form.message = "" if shown and not beside else " ".join(beside) or message
 
 
-LEFT_OUT: Any = object()
+def _read(was: str) -> dict[str, Any]:
+    try:
+        found = read_json(was)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _shown(field: fields.Field, value: Any) -> Any:

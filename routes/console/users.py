@@ -69,7 +69,7 @@ def read(account_id: str) -> Response:
 def update(account_id: str) -> Response:
     form = Form.sent(UserFields())
     with form.asking():
-        box.limits.change(account_id, as_user(form.load(but=form_of(account_id).values)), utcnow())
+        box.limits.change(account_id, as_user(form.load()), utcnow())
         return go(".read", account_id=account_id, done="saved")
     return shown(account_id, form)
 

@@ -67,8 +67,7 @@ def update(webhook_id: str) -> Response:
     webhook = own(webhook_id)
     form = Form.sent(WebhookUpdate())
     with form.asking():
-        asked = form.load(but=form_of(webhook).values)
-        webhooks.update(webhook, asked, g.token.account_id, config, utcnow())
+        webhooks.update(webhook, form.load(), g.token.account_id, config, utcnow())
         return go(".read", webhook_id=webhook.id, done="saved")
     return page("console/webhook_edit.html", form.code, webhook=webhook, form=form)
 
@@ -139,7 +138,7 @@ def own(webhook_id: str) -> Webhook:
 def form_of(webhook: Webhook) -> Form:
     """The events are an attribute of another name; all else is as the row has it."""
     form = Form.showing(WebhookUpdate(), webhook.__data__)
-    form.values["event"] = list(webhook.events)
+    form.values["event"] = form.was["event"] = list(webhook.events)
     return form
 
 
