@@ -129,6 +129,8 @@ function keepCurrent(holder) {
 // --- Begin -----------------------------------------------------------------------------------------------------------
 
 localise(document);
+// On a telephone the navigation is wider than the screen.
+document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 document.querySelectorAll("[data-current]").forEach(keepCurrent);
 document.querySelectorAll("[data-copy]").forEach((button) => {
   button.hidden = false;
