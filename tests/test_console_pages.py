@@ -47,6 +47,7 @@ PAGES = (
     "/console/channels/{live}/timeline",
     "/console/channels/{live}/sessions",
     "/console/channels/{live}/videos",
+    "/console/analytics",
     "/console/videos",
     "/console/webhooks",
     "/console/webhooks/new",

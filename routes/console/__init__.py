@@ -4,6 +4,7 @@ from flask import Blueprint, Response
 
 from errors import NotFoundError
 from routes.console import (
+    analytics,
     audit,
     channel,
     channels,
@@ -22,7 +23,7 @@ bp = Blueprint("console", __name__, url_prefix="/console")
 bp.before_request(door.enter)
 bp.after_request(door.stay)
 bp.after_request(for_people)
-for each in (channels, channel, videos, webhooks, users, tokens, audit, system):
+for each in (channels, channel, videos, analytics, webhooks, users, tokens, audit, system):
     bp.register_blueprint(each.bp)
 for name, word in words.FILTERS.items():
     bp.add_app_template_filter(word, name)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 import audit
 from auth import may_see_stream_tokens
 from db import utcnow
-from live import listing, videos
+from live import analytics, listing, system, videos
 from live.lifecycle import KEPT_AFTER_THE_END
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
@@ -19,11 +19,13 @@ from routes.console.forms import Form
 from routes.console.page import go, page, wants_json
 from routes.context import box, own_channel
 from schemas import ChannelUpdate, Page
+from schemas_analytics import ChannelStatisticsOut
 from schemas_search import VideoQuery
 
 bp = Blueprint("channel", __name__, url_prefix="/channels/<channel_id>")
 
 LATEST = 8
+MINUTES = 60
 
 
 @bp.get("")
@@ -43,6 +45,12 @@ def state(channel_id: str) -> Response:
     channel = own_channel(channel_id)
     latest = listing.timeline(channel, {"page": 0, "length": LATEST})
     return page("console/_channel.html", **state_of(channel), latest=happened(latest.rows))
+
+
+@bp.get("/statistics")
+def statistics(channel_id: str) -> Response:
+    """What the charts are drawn from: the last hour."""
+    return jsonify(ChannelStatisticsOut().dump(counted(own_channel(channel_id))))
 
 
 @bp.post("/key")
@@ -150,7 +158,14 @@ def state_of(channel: Channel) -> dict[str, Any]:
         "health": words.health(shown["health"]) if shown["health"] else None,
         "advice": [words.advice(reason) for reason in shown["healthReasons"]],
         "server": box.links.rtmp_url,
+        "audience": counted(channel),
     }
+
+
+def counted(channel: Channel) -> dict[str, Any]:
+    now = utcnow()
+    counts = system.counts_viewers(current_app.config["LIVESTREAM"])
+    return analytics.of_channel(channel, MINUTES, now, counted=counts)
 
 
 def happened(entries: list[Any]) -> list[dict[str, Any]]:

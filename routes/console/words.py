@@ -170,6 +170,13 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def hours(seconds: float) -> str:
+    """A sum of time that may be of many people: 3 min, 12.5 h."""
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
 def span(seconds: float) -> str:
     """A setting in seconds, as people say it: 10 min, 1 day."""
     for unit, name in ((86400, "day"), (3600, "h"), (60, "min")):
@@ -217,6 +224,7 @@ def when(moment: datetime | str | None) -> str:
 
 FILTERS: dict[str, Any] = {
     "duration": duration,
+    "hours": hours,
     "span": span,
     "size": size,
     "rate": rate,
