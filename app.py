@@ -30,8 +30,9 @@ from listeners import Listener
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
+from live.signing import Signer
 from logs import request_id, set_up_logging
-from media.storage import hook_secret, session_key, share_socket
+from media.storage import hook_secret, playback_key, session_key, share_socket
 from routes import (
     analytics,
     console,
@@ -102,7 +103,9 @@ def _base(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     links = Links(config.public_url, config.rtmp_url)
     limits = Limits(config.user_limits)
-    app.extensions["livestream"] = Box(Lifecycle(links, limits, Bell(config.wake_socket).ring), links, limits)
+    signer = Signer(partial(playback_key, config))
+    lifecycle = Lifecycle(links, limits, Bell(config.wake_socket).ring)
+    app.extensions["livestream"] = Box(lifecycle, links, limits, signer)
     app.extensions["failed_logins"] = FailedLogins()
     app.before_request(_begin)
     app.after_request(_finish)

@@ -98,6 +98,10 @@ class TokenReset(Wire):
     disconnect = Switch(load_default=False)
 
 
+class PlaybackCreate(Wire):
+    expires_in = Number(1, 604800, load_default=3600)
+
+
 class NoQuery(Wire):
     """For calls that take no query parameters: any is refused by name."""
 
@@ -153,6 +157,16 @@ class StreamOut(Wire):
 class CreatedOut(StreamOut):
     created_at = Instant()
     ingest = fields.Dict(values=fields.String())
+
+
+class PlaybackOut(Wire):
+    """Addresses for viewers; `expiresAt` is null where they do not expire. `livestreamUrl` is null once it is over,
+    `videoUrl` before."""
+
+    livestream_url = fields.String(allow_none=True)
+    video_url = fields.String(allow_none=True)
+    watch_url = fields.String()
+    expires_at = Instant(allow_none=True)
 
 
 class SessionOut(Wire):

@@ -182,6 +182,9 @@ class Worker:
         for session in sessions.values():
             index.renew_job(media_dir / session.channel.id / session.id, Job.wanted_by(session.channel))
         on_disk = storage.channels_on_disk(media_dir)
+        # `playback` may change at any time; what is on disk follows, of ended channels too.
+        for channel in Channel.select(Channel.id, Channel.playback).where(Channel.id.in_(on_disk)):
+            storage.mark_signed(media_dir / channel.id, signed=channel.playback == "signed")
         kept = Channel.select(Channel.id).where(Channel.id.in_(on_disk) & (Channel.status != Status.ENDED))
         storage.remove_channels(media_dir, set(on_disk) - {channel.id for channel in kept})
 

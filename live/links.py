@@ -20,6 +20,10 @@ class Links:
         """A file below DATA_DIR/media."""
         return f"{self.public_url}/play/{path}"
 
+    def watch(self, channel: Channel, signature: str | None = None) -> str:
+        """The player's page. In a query the signature stays out of our log, which has paths only."""
+        return f"{self.public_url}/watch/{channel.id}" + (f"?signature={signature}" if signature else "")
+
     def ingest(self) -> dict[str, str]:
         """Every way in that the media server offers."""
         return {"rtmp": self.rtmp_url}

@@ -76,6 +76,11 @@ def session_key(config: Config) -> str:
     return _made_once(config.keys_dir / "session")
 
 
+def playback_key(config: Config) -> str:
+    """What addresses of signed channels are signed with; without the file a new one is made, and the old ones end."""
+    return _made_once(config.keys_dir / "playback")
+
+
 def _made_once(path: Path) -> str:
     if not path.exists():
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -132,10 +137,14 @@ def close_for(ingest_dir: Path, session_ids: Iterable[str]) -> None:
 
 def mark_signed(channel: Path, *, signed: bool) -> None:
     """With the mark, nginx serves nothing of a channel without a signature."""
-    if signed:
-        (channel / SIGNED).touch()
-    else:
-        (channel / SIGNED).unlink(missing_ok=True)
+    mark = channel / SIGNED
+    if signed == mark.exists():
+        return
+    if not signed:
+        mark.unlink(missing_ok=True)
+        return
+    with suppress(FileNotFoundError):  # the channel is being deleted
+        mark.touch()
 
 
 def own_by_media_server(folder: Path) -> None:

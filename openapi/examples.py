@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 MOMENT = "2026-11-23T09:02:44.506Z"
 CHANNEL, WEBHOOK, DELIVERY = "ch_30894e0cef2c3c2c9b40", "wh_3188d93c4d6ff4c28a1e", "dlv_5f0c1a7b9d3e42c68a10"
+SIGNATURE = "1795424564-b1mYxQ0d3p7K9sVJtW2fZg"
 TOKEN = "tok_7d3b0f5e9a1c42c68a10"  # noqa: S105 (an id, and nobody\'s)
 
 EXAMPLES: dict[str, Any] = {
@@ -38,6 +39,8 @@ EXAMPLES: dict[str, Any] = {
     "ChannelOut.publishing": True,
     "ChannelOut.livestreamUrl": f"https://live.example.com/play/{CHANNEL}/master.m3u8",
     "ChannelOut.transcodeProfile": ["1080p", "720p", "480p", "360p"],
+    "PlaybackOut.livestreamUrl": f"https://live.example.com/play/{CHANNEL}/~{SIGNATURE}/master.m3u8",
+    "PlaybackOut.watchUrl": f"https://live.example.com/watch/{CHANNEL}?signature={SIGNATURE}",
     "StreamOut.id": CHANNEL,
     "CreatedOut.id": CHANNEL,
     "SessionOut.id": "s_0d1f9b3c5a7e42c68a10",

@@ -9,6 +9,7 @@ from errors import NotFoundError
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
+from live.signing import Signer
 from models import Channel
 
 
@@ -17,6 +18,7 @@ class Box:
     lifecycle: Lifecycle
     links: Links
     limits: Limits
+    signer: Signer
 
 
 box: Box = LocalProxy(lambda: current_app.extensions["livestream"])

@@ -17,7 +17,7 @@ from errors import (
     ok,
     ok_list,
 )
-from live import analytics, listing, system
+from live import analytics, listing, playback, system
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
 from routes.call import call
@@ -30,6 +30,8 @@ from schemas import (
     ChannelUpdate,
     CreatedOut,
     Page,
+    PlaybackCreate,
+    PlaybackOut,
     ReceivedOut,
     SessionOut,
     StopQuery,
@@ -113,6 +115,20 @@ def reset_token(channel_id: str, asked: Asked) -> Response:
     channel = own_channel(channel_id)
     fresh = box.lifecycle.reset_token(channel.id, asked["disconnect"], utcnow())
     return ok(StreamOut.show(stream(fresh)))
+
+
+@bp.post("/<channel_id>/playback")
+@call(PlaybackCreate, gives={201: PlaybackOut})
+def make_playback(channel_id: str, asked: Asked) -> Response:
+    """Make addresses for viewers. Those of a `signed` channel open it for `expiresIn` seconds, and nothing else does.
+
+    Whoever has such an address can pass it on, and is cut off when it expires: make one for each viewer, for as long
+    as that viewer may watch.
+    """
+    channel = own_channel(channel_id)
+    video_url = show(channel)["videoUrl"]
+    made = playback.addresses(channel, video_url, asked["expires_in"], box.links, box.signer, utcnow())
+    return created(PlaybackOut.show(made), made["watch_url"])
 
 
 @bp.get("/<channel_id>/session")

@@ -5,7 +5,9 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
+from db import utcnow
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
+from live.signing import signed
 from models import Channel, Status
 from routes.context import box
 from wire import iso
@@ -21,13 +23,14 @@ ERRORS = {
 @bp.get("/watch/<channel_id>")
 def watch(channel_id: str) -> Response:
     channel = public_channel(channel_id)
-    return page("watch.html", channel=channel, view=viewer_state(channel, box.links.livestream(channel)))
+    view = viewer_state(channel, opening(channel, box.links.livestream(channel)))
+    return page("watch.html", channel=channel, view=view, passed_on=passing_on(channel))
 
 
 @bp.get("/watch/<channel_id>/state")
 def watch_state(channel_id: str) -> Response:
     channel = public_channel(channel_id)
-    return jsonify(viewer_state(channel, box.links.livestream(channel)))
+    return jsonify(viewer_state(channel, opening(channel, box.links.livestream(channel))))
 
 
 @bp.get("/watch")
@@ -49,13 +52,24 @@ def failed(error: ApiError) -> Response:
 
 
 def public_channel(channel_id: str) -> Channel:
-    """A channel that anybody may watch; signed addresses are not made yet."""
+    """A channel that whoever asks may watch: a signed one with a signature only."""
     channel = Channel.named(channel_id)
     if channel is None:
         raise NotFoundError.of("channel", channel_id)
-    if channel.playback != "public":
-        raise ForbiddenError("This channel needs a signed address.")
+    signature = request.args.get("signature", "")
+    if channel.playback == "signed" and not box.signer.valid(channel.id, signature, utcnow()):
+        raise ForbiddenError("This channel needs a signed address, and one whose time is not over.")
     return channel
+
+
+def opening(channel: Channel, url: str | None) -> str | None:
+    """The address of a file of the channel as this viewer may have it: it ends when the page's own address does."""
+    return signed(url, channel.id, request.args["signature"]) if channel.playback == "signed" else url
+
+
+def passing_on(channel: Channel) -> dict[str, str]:
+    """The query of the page's own calls."""
+    return {"signature": request.args["signature"]} if channel.playback == "signed" else {}
 
 
 def viewer_state(channel: Channel, url: str | None) -> dict[str, Any]:

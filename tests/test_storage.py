@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from media.orphans import end_group
-from media.storage import hook_secret, make_folders, write_private, write_public
+from media.storage import hook_secret, make_folders, playback_key, write_private, write_public
 from tests.waiting import until
 
 
@@ -31,6 +31,7 @@ def test_whoever_asks_first_makes_the_hook_secret_and_all_get_the_same_whole_one
     assert len(set(found)) == 1
     assert len(found[0]) == 48
     assert [path.name for path in config.keys_dir.iterdir()] == ["hook"]
+    assert playback_key(config) != found[0]
 
 
 @pytest.mark.parametrize("write", [write_private, write_public])

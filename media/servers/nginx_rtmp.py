@@ -162,7 +162,9 @@ class NginxRtmp:
         return headers, bytes(body)
 
 
-def configuration(config: Config, instance: str, hook_secret: str, user: str | None) -> str:
+def configuration(
+    config: Config, instance: str, hook_secret: str, playback_key: str, user: str | None
+) -> str:
     """nginx.conf for this box. `user`: whom the workers run as, None where nginx is not started by root."""
     environment = Environment(  # noqa: S701  nothing here is HTML
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -172,6 +174,7 @@ def configuration(config: Config, instance: str, hook_secret: str, user: str | N
         module=nginx_rtmp_module(),
         instance=instance,
         hook_url=f"http://unix:{config.hook_socket}:/hooks/{KIND}/{hook_secret}?instance={instance}",
+        playback_key=playback_key,
         user=user,
         rtmp_listens=listens(config.media_bind, config.rtmp_port, loopback=True),
         http_listens=listens(config.media_bind, config.http_port, loopback=False),

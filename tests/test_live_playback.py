@@ -1,0 +1,151 @@
+"""Addresses for viewers, and what opens a signed channel's page (contract section 2, "More on a channel")."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from live.signing import Signer, signed
+from tests.envelope import refused, wrong
+
+KEY = "an installation's key"
+OTHER = "ch_00000000000000000000"
+
+
+@pytest.fixture
+def private(client) -> dict:
+    return client.post("/v1/live", json={"name": "Secret party", "playback": "signed"}).json["data"]
+
+
+@pytest.fixture
+def signer() -> Signer:
+    return Signer(lambda: KEY)
+
+
+def playback(client, channel, **asked) -> dict:
+    reply = client.post(f"/v1/live/{channel['id']}/playback", json=asked)
+    assert reply.status_code == 201
+    return reply.json["data"]
+
+
+def signature_of(made: dict) -> str:
+    return parse_qs(urlsplit(made["watchUrl"]).query)["signature"][0]
+
+
+def test_a_signature_opens_its_channel_until_its_second_is_over(signer, now):
+    made = signer.sign("ch_1", now)
+    assert signer.valid("ch_1", made, now - timedelta(days=7))
+    assert signer.valid("ch_1", made, now + timedelta(milliseconds=999))
+    assert not signer.valid("ch_1", made, now + timedelta(seconds=1))
+    assert not signer.valid("ch_2", made, now)
+    assert not Signer(lambda: "another key").valid("ch_1", made, now)
+
+
+def test_a_signature_whose_time_was_changed_opens_nothing(signer, now):
+    expires, digest = signer.sign("ch_1", now).split("-", 1)
+    assert not signer.valid("ch_1", f"{int(expires) + 1}-{digest}", now)
+    assert not signer.valid("ch_1", f"0{expires}-{digest}", now)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-", "1", "1795424564-", f"1795424564-{'A' * 21}", f"-{'A' * 22}", "é" * 30]
+)
+def test_what_is_no_signature_opens_nothing(signer, now, text):
+    assert not signer.valid("ch_1", text, now)
+
+
+def test_a_signed_address_has_the_signature_behind_the_channel_and_once():
+    url = "http://a/play/ch_1/ses_1/play/ch_1/x.mp4"
+    assert signed(url, "ch_1", "1-s") == "http://a/play/ch_1/~1-s/ses_1/play/ch_1/x.mp4"
+    assert signed(None, "ch_1", "1-s") is None
+
+
+@pytest.mark.parametrize("base", ["/v1/live", "/livestream/live"])
+def test_a_public_channel_has_plain_addresses_that_do_not_expire(client, channel, base):
+    reply = client.post(f"{base}/{channel['id']}/playback")
+    assert (reply.status_code, reply.headers["Location"]) == (
+        201,
+        f"http://live.example/watch/{channel['id']}",
+    )
+    assert reply.json["data"] == {
+        "livestreamUrl": f"http://live.example/play/{channel['id']}/master.m3u8",
+        "videoUrl": None,
+        "watchUrl": f"http://live.example/watch/{channel['id']}",
+        "expiresAt": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [({}, 3600), ({"expiresIn": 1}, 1), ({"expiresIn": 604800}, 604800)]
+)
+def test_a_signed_channels_addresses_carry_one_signature_that_expires(client, private, asked, seconds):
+    before = datetime.now(UTC)
+    made = playback(client, private, **asked)
+    ends = datetime.fromisoformat(made["expiresAt"])
+    assert before + timedelta(seconds=seconds - 1) < ends <= datetime.now(UTC) + timedelta(seconds=seconds)
+    signature = signature_of(made)
+    assert re.fullmatch(rf"{int(ends.timestamp())}-[A-Za-z0-9_-]{{22}}", signature)
+    address = f"http://live.example/play/{private['id']}/~{signature}/master.m3u8"
+    assert made["livestreamUrl"] == address
+
+
+def test_an_ended_channel_has_no_live_address(client, private):
+    client.delete(f"/v1/live/{private['id']}")
+    assert playback(client, private)["livestreamUrl"] is None
+
+
+@pytest.mark.parametrize("value", [0, 604801, "60", 1.5, None, True])
+def test_a_wrong_time_is_refused_by_name(client, private, value):
+    path = f"/v1/live/{private['id']}/playback"
+    assert wrong(client.post(path, json={"expiresIn": value})) == {"expiresIn"}
+
+
+def test_another_accounts_channel_and_a_reader_get_no_address(client, private, holder):
+    path = f"/v1/live/{private['id']}/playback"
+    refused(holder(accountId="acme").post(path), 404, 40400)
+    refused(holder(role="read").post(path), 403, 40300)
+    refused(client.post(f"/v1/live/{OTHER}/playback"), 404, 40400)
+
+
+def test_the_channel_object_and_its_events_carry_no_signature(client, hooks, lifecycle, private, now, db):
+    playback(client, private)
+    hooks.publish(private["streamToken"])
+    [session] = client.get(f"/v1/live/{private['id']}/session").json["data"]
+    assert lifecycle.playable(session["id"], now)
+    plain = f"http://live.example/play/{private['id']}/master.m3u8"
+    assert client.get(f"/v1/live/{private['id']}").json["data"]["livestreamUrl"] == plain
+    [*_, told] = client.get("/v1/event").json["data"]
+    assert (told["event"], told["livestreamUrl"]) == ("channel_live", plain)
+
+
+# The page.
+
+
+def test_the_signature_opens_the_page_and_its_state_and_the_player_gets_it_too(
+    anonymous, client, hooks, lifecycle, private, now, db
+):
+    made = playback(client, private)
+    hooks.publish(private["streamToken"])
+    [session] = client.get(f"/v1/live/{private['id']}/session").json["data"]
+    assert lifecycle.playable(session["id"], now)
+    page = anonymous.get(made["watchUrl"].removeprefix("http://live.example"))
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    asked = f"/watch/{private['id']}/state?signature={signature_of(made)}"
+    assert asked in page.text
+    assert anonymous.get(asked).json["url"] == made["livestreamUrl"]
+
+
+def test_without_a_signature_that_holds_the_page_is_closed(anonymous, client, app, private, now):
+    other = client.post("/v1/live", json={"name": "Other", "playback": "signed"}).json["data"]
+    expired = app.extensions["livestream"].signer.sign(private["id"], now - timedelta(days=400))
+    for wrong_one in ("", "x", signature_of(playback(client, other)), expired):
+        for rest in ("", "/state"):
+            reply = anonymous.get(f"/watch/{private['id']}{rest}?signature={wrong_one}")
+            assert reply.status_code == 403
+            assert "Secret party" not in reply.text
+
+
+def test_a_public_channels_page_hands_no_signature_on(anonymous, channel):
+    page = anonymous.get(f"/watch/{channel['id']}?signature=1795424564-b1mYxQ0d3p7K9sVJtW2fZg").text
+    assert "signature" not in page
