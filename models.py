@@ -105,6 +105,8 @@ class Channel(Row):
     due_at = UtcField(null=True, index=True)  # the next moment at which a timer of this channel may act
     sent_ms = BigIntegerField(default=0)  # time on air of the sessions that are over
     seq = IntegerField(default=0)  # of its last event
+    health = CharField(null=True)  # as it was last while live, with its reasons (live/health.py)
+    health_reasons = JsonField(null=True)
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:
@@ -169,6 +171,10 @@ class Session(Row):
     video = JsonField(default=dict)
     audio = JsonField(default=dict)
     end_reason = CharField(null=True)
+    beyond_since = UtcField(null=True)  # set while it sends more than its account may
+    warned = JsonField(
+        null=True
+    )  # by limit: when the timeline was last told that it is near, in milliseconds
 
     @classmethod
     def open_of(cls, channel: Channel) -> Self | None:
@@ -182,6 +188,11 @@ class Session(Row):
     def all_open(cls) -> list[Self]:
         """Every open session with its channel, in one query."""
         return list(cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk))
+
+    def starts(self) -> list[datetime]:
+        """When the last sessions of the channel began, this one included, newest first."""
+        last = Session.some("channel_id = ? ORDER BY pk DESC LIMIT 10", self.channel_id)
+        return [session.start_time for session in last]
 
 
 class TimelineEntry(Row):
@@ -253,9 +264,8 @@ class Delivery(Row):
     status = CharField(default=DeliveryStatus.PENDING)
     attempts = IntegerField(default=0)
     created_at = UtcField()
-    next_at = UtcField(
-        null=True
-    )  # when it may be claimed; null behind an older one of its queue, or when over
+    # When it may be claimed; null behind an older one of its queue, or when over.
+    next_at = UtcField(null=True)
     lease_until = UtcField(null=True)  # a worker has it until then; next_at is the same moment meanwhile
 
 
@@ -383,16 +393,6 @@ Event.add_index(Event.account_id, Event.id, name="event_of_account")
 KeptAnswer.add_index(KeptAnswer.token_id, KeptAnswer.key, unique=True, name="kept_answer_once")
 
 TABLES: list[type[Any]] = [
-    Channel,
-    ChannelTag,
-    Session,
-    TimelineEntry,
-    Event,
-    Webhook,
-    Delivery,
-    Attempt,
-    Token,
-    User,
-    KeptAnswer,
-    AuditEntry,
+    *(Channel, ChannelTag, Session, TimelineEntry, Event, Webhook, Delivery, Attempt),
+    *(Token, User, KeptAnswer, AuditEntry),
 ]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 import peewee
 import psutil
@@ -24,6 +24,7 @@ from config import Config, ConfigError, from_env
 from db import UnsafeSqliteError, database, utcnow
 from delivery.dispatcher import Dispatcher
 from live.audience import Count
+from live.health import Monitor
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
@@ -66,6 +67,10 @@ class Worker:
         self.lifecycle = lifecycle
         self.media = media
         self.watch = watch.Watch()
+        self.monitor = Monitor()
+        self.signals: dict[
+            str, dict[str, Any]
+        ] = {}  # of the open sessions, as the packager described them last
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
         self.count = Count(playlog)
@@ -157,16 +162,20 @@ class Worker:
                 lost_all(self.lifecycle, now)
             return
         self.media_seen_at, self.media_problem = mono, ""
-        for client_id in reconcile(self.lifecycle, look.instance, look.publishers, now):
+        unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
+        for client_id in unwanted:
             log.info("dropping client %s, which may not publish any more", client_id)
             self.media.drop(client_id)
 
     def _tend_sessions(self, now: datetime, mono: float) -> None:
         sessions = {session.id: session for session in Session.all_open()}
         self.watch.forget_all_but(set(sessions))
+        self.signals = {
+            session.id: index.read_signal(self.config.media_dir / session.channel.id / session.id)
+            for session in sessions.values()
+        }
         for session in sessions.values():
-            folder = self.config.media_dir / session.channel.id / session.id
-            signal = index.read_signal(folder)
+            signal = self.signals[session.id]
             state = self.watch.judge(session.id, signal, session.silent_since is None, mono)
             if state == "playable" and session.channel.status != Status.LIVE:
                 self.lifecycle.playable(session.id, now)

@@ -6,18 +6,19 @@ when that is done. States and transitions: contract section 2.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from peewee import IntegrityError
 
 import audit
-from db import database, run
+from db import database, run, to_ms
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock, fulltext
 from live.arrival import Arrival, RefusedError, given_up
 from live.events import emit, note, note_refused
+from live.health import Health, health
 from live.limits import Limits
 from live.links import Links
 from live.snapshot import session_ms
@@ -26,6 +27,9 @@ from models import Channel, EndReason, EventName, Session, Status, new_id, new_s
 from wire import camel, iso
 
 KEPT_AFTER_THE_END = {"name", "description", "tags", "metadata"}
+# Who is back within this is as well as before, until a look says otherwise: reconnecting again and again is unstable
+# all the time, not only between two of its connections.
+HEALTH_KEPT = timedelta(minutes=1)
 
 
 class Lifecycle:
@@ -166,6 +170,7 @@ class Lifecycle:
             if session is None or channel.status not in (Status.INIT, Status.ERROR):
                 return False
             channel.status = Status.LIVE
+            channel.health = channel.health or Health.EXCELLENT
             if session.live_at is None:
                 session.live_at = now
                 session.keep()
@@ -184,6 +189,24 @@ class Lifecycle:
             note(channel, "error", now, sessionId=session.id, reason=reason)
             emit(EventName.ERROR, channel, session, self.links, now, publishing=True)
         return True
+
+    # What the signal shows: inside the transaction of the look at the media server that showed it.
+
+    def judge(self, channel: Channel, session: Session, reasons: list[str], now: datetime) -> None:
+        """How a live channel's signal is from now on; the timeline is told where viewers are affected, or no more."""
+        fresh, before = health(reasons), channel.health
+        if (fresh, reasons) == (before, channel.health_reasons or []):
+            return
+        channel.health, channel.health_reasons = fresh, reasons
+        if fresh == Health.UNSTABLE != before:
+            note(channel, "unstable", now, sessionId=session.id, reasons=reasons)
+        elif before == Health.UNSTABLE != fresh:
+            note(channel, "stable", now, sessionId=session.id, reasons=reasons)
+
+    def warn(self, channel: Channel, session: Session, limit: str, ends_at: datetime, now: datetime) -> None:
+        """Tell the timeline that a limit will cut the publisher off."""
+        session.warned = (session.warned or {}) | {limit: to_ms(now)}
+        note(channel, "limit_near", now, sessionId=session.id, limit=limit, endsAt=iso(ends_at))
 
     # What time does.
 
@@ -224,6 +247,8 @@ class Lifecycle:
             max_ms=self.limits.max_ms(channel),
         )
         channel.status = Status.INIT
+        if channel.left_at is None or now - channel.left_at > HEALTH_KEPT:
+            channel.health, channel.health_reasons = None, None
         kind = "reconnected" if channel.published_at else "published"
         channel.published_at = channel.published_at or now
         note(channel, kind, now, sessionId=session.id, clientIp=arrival.client_ip, encoder=arrival.encoder)

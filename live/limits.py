@@ -14,6 +14,7 @@ Values = dict[str, int | None]
 
 NAMES = ("max_channels", "max_live", "max_duration", "max_bitrate", "max_height", "max_storage")
 MEASURED_MS = 10_000  # bitrate and height count when they are beyond the limit for this long
+TELLING_MS = 4000  # an encoder that connects sends what it has kept for some seconds
 MB = 1_000_000
 
 
@@ -54,10 +55,10 @@ class Limits:
         seconds = self.of(channel.account_id)["max_duration"]
         return None if seconds is None else seconds * 1000
 
-    def exceeded(self, session: Session, account_id: str) -> str | None:
-        """Which limit the signal is beyond, by what was measured last."""
+    def exceeded(self, session: Session, account_id: str, now: datetime) -> str | None:
+        """Which limit the signal is beyond now."""
         limits = self.of(account_id)
-        if beyond(limits["max_bitrate"], session.bitrate):
+        if beyond(limits["max_bitrate"], rate_now(session, now)):
             return "limit_bitrate"
         if beyond(limits["max_height"], session.video.get("height")):
             return "limit_height"
@@ -148,6 +149,15 @@ def measure(session: Session, now: datetime) -> bool:
     session.bitrate = (session.bytes_in - session.measured_bytes) * 8 // span_ms if span_ms > 0 else None
     session.measured_at, session.measured_bytes = now, session.bytes_in
     return session.bitrate is not None
+
+
+def rate_now(session: Session, now: datetime) -> int | None:
+    """kbit/s of the present span, once it says more than a burst does; of the last one before."""
+    if session.measured_at is not None:
+        span_ms = to_ms(now) - to_ms(session.measured_at)
+        if span_ms >= TELLING_MS:
+            return (session.bytes_in - session.measured_bytes) * 8 // span_ms
+    return session.bitrate
 
 
 def reached(limit: int | None, count: Callable[[str], int], account_id: str) -> bool:

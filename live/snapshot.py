@@ -5,20 +5,21 @@ from typing import Any
 
 from db import to_ms
 from live.links import Links
-from models import Channel, Session
+from models import Channel, Session, Status
 from schemas import ChannelOut
 
 
 def channel_object(channel: Channel, session: Session | None, links: Links, now: datetime) -> dict[str, Any]:
     """The channel object of contract section 2; `session` is the open one, if there is one.
 
-    Catch-up, recordings, pictures and health are not made yet, so theirs are null and empty.
+    Catch-up, recordings and pictures are not made yet, so theirs are null and empty.
     """
+    live = channel.status == Status.LIVE
     return ChannelOut.show(
         channel.__data__
         | {
-            "health": None,
-            "health_reasons": [],
+            "health": channel.health if live else None,
+            "health_reasons": (channel.health_reasons or []) if live else [],
             "duration": on_air_ms(channel, session, now) // 1000,
             "publishing": session is not None,
             "livestream_url": links.livestream(channel),

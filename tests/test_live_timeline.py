@@ -45,8 +45,8 @@ def test_a_session_tells_who_what_and_how_long(client, lifecycle, channel, now):
             "duration": 7,
             "clientIp": "2001:db8::1",
             "encoder": "FMLE/3.0",
-            "video": video,
-            "audio": audio,
+            "video": video | {"bitrate": None, "keyframeInterval": None},
+            "audio": audio | {"bitrate": None},
             "bytesIn": 745042,
             "endReason": "left",
         }

@@ -39,6 +39,7 @@ def test_no_secret_is_anywhere_but_where_it_must_be(box):
             "the root's": TOKEN_SECRET,
         }
         secrets["the hooks'"] = (box.data_dir / "keys/hook").read_text().strip()
+        secrets["the signatures'"] = (box.data_dir / "keys/playback").read_text().strip()
         secrets["the key file's"] = (box.data_dir / "keys/webhook.key").read_text().strip()
         secrets["the webhook's second"] = told(box, api, "POST", f"/v1/webhook/{hook['id']}/secret")["secret"]
 
