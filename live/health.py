@@ -21,7 +21,7 @@ class Health(StrEnum):
 AFFECTS_VIEWERS = ("starved", "reconnects", "fps_low")
 REASONS = (
     *AFFECTS_VIEWERS,
-    *("codec", "profile", "keyframe_interval", "bitrate_low", "bitrate_high", "audio_codec", "no_audio"),
+    *("keyframe_interval", "bitrate_low", "bitrate_high", "codec", "profile", "audio_codec", "no_audio"),
 )
 
 # What every browser and phone decodes: 8 bits, 4:2:0.

@@ -1,8 +1,11 @@
 """The health of a live channel: each rule, when it speaks up and when it is silent again, and where it is shown."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from live.health import BITRATES, Monitor, Received, bitrate_range, found, health
+from live.health import BITRATES, REASONS, Monitor, Received, bitrate_range, found, health
 from live.reconcile import reconcile
 from media.servers import Publisher
 from models import TimelineEntry
@@ -93,6 +96,13 @@ def test_the_ranges_grow_with_the_picture_and_none_is_above_the_largest():
     assert [row[1:] for row in BITRATES] == sorted(row[1:] for row in BITRATES)
     assert bitrate_range({"width": 7680, "height": 4320, "fps": 30}) == BITRATES[-1][1:]
     assert bitrate_range({}) == (0, float("inf"))
+
+
+def test_the_page_explains_every_reason_and_has_the_same_bitrates():
+    page = (Path(__file__).parent.parent / "docs/health.md").read_text()
+    assert re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)[: len(REASONS)] == [*REASONS]
+    rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.MULTILINE)
+    assert [tuple(int(each.replace(",", "")) for each in row) for row in rows] == [*BITRATES]
 
 
 # From one look to the next.
