@@ -78,6 +78,7 @@ def viewer_state(channel: Channel, url: str | None) -> dict[str, Any]:
         "headline": headline,
         "detail": detail,
         "startAt": start_at,
+        "mode": channel.mode,
         "url": url,
     }
 

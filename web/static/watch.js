@@ -1,14 +1,12 @@
 // The watch page: asks how the channel is, plays while there is something to play, says so while there is not.
 // Words about the channel come from the server (routes/pages.py); only what this browser meets is worded here.
 
+import { MODES, Pace } from "./latency.js";
+
 const ASK_WAITING_MS = 2000;
 const ASK_PLAYING_MS = 10000;
 const STUCK_MS = 10000; // a player that shows nothing new for this long is given up,
 const STUCK_AFTER_RETURN_MS = 1500; // or for this long when the publisher has come back meanwhile
-const LIVE = {
-  liveSyncDurationCount: 3, liveMaxLatencyDurationCount: 10, maxLiveSyncPlaybackRate: 1.1,
-  backBufferLength: 30, liveDurationInfinity: true,
-};
 const GONE = { status: "ended", label: "Over", headline: "This broadcast is no longer here", detail: "" };
 const NO_SERVER = { headline: "No connection", detail: "The server cannot be reached. This page keeps trying." };
 const NO_PLAYER = { headline: "This browser cannot play it", detail: "Use a current Firefox, Chrome, Edge or Safari." };
@@ -25,6 +23,7 @@ let liveAt = 0; // when that turned to live
 let unanswered = 0;
 let timer;
 let hls = null;
+let pace = null;
 let startedAt = 0; // of the player that there is now; 0: none
 let movedAt = 0; // when the picture moved last
 let stalled = false;
@@ -77,7 +76,9 @@ function isStuck() {
 function start(url) {
   startedAt = now();
   if (!withHlsJs) return video.setAttribute("src", url);
-  hls = new Hls(LIVE);
+  hls = new Hls(MODES[channel.mode].hls);
+  pace = new Pace(video, channel.mode, () => { video.currentTime = hls.liveSyncPosition; });
+  window.debug = { hls, pace };
   hls.on(Hls.Events.ERROR, (_event, error) => error.fatal && recover(error.type));
   hls.loadSource(url);
   hls.attachMedia(video);
@@ -86,6 +87,8 @@ function start(url) {
 function stop() {
   hls?.destroy();
   hls = null;
+  pace?.end();
+  pace = null;
   startedAt = 0;
   stalled = false;
   video.removeAttribute("src");
@@ -137,6 +140,7 @@ video.addEventListener("canplay", () => {
 });
 video.addEventListener("waiting", () => {
   stalled = true;
+  pace?.stalled();
   lookIn(1000); // a short pause is not worth a word; of a longer one the server knows the reason
 });
 video.addEventListener("error", () => !hls && startedAt && startAgain());

@@ -1,0 +1,74 @@
+// How far behind the broadcast a viewer is kept: as near as the mode asks for and the connection allows.
+//
+// hls.js decides by the live edge where to start; from then on the buffer decides. Its lowest level within a few
+// seconds is what there is in hand against a late segment: more of it is latency for nothing, less is a stall.
+// Measured figures for these numbers: docs/measured.md, "From capture to screen".
+
+const LIVE = { backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1 };
+
+// `reserve`: seconds in hand at the lowest; `fastest`: a rate that nobody hears.
+export const MODES = {
+  "ultra-low-latency": {
+    reserve: 0.3, fastest: 1.1,
+    hls: { ...LIVE, liveSyncDurationCount: 1, maxFragLookUpTolerance: 0.05 },
+  },
+  "low-latency": { reserve: 1, fastest: 1.1, hls: { ...LIVE, liveSyncDurationCount: 2 } },
+  normal: { reserve: 3.5, fastest: 1.05, hls: { ...LIVE, liveSyncDurationCount: 3 } },
+};
+
+const LOOK_EVERY_MS = 100;
+const LOOKED_BACK = 30; // looks
+const NEAR = 0.08;
+const SLOWEST = 0.95;
+const STALL_COSTS = 0.2; // seconds of more reserve, after each
+const MOST_RESERVE = 5;
+const TOO_FAR = 8; // to be made up by a faster rate
+
+export class Pace {
+  constructor(video, mode, jump) {
+    this.video = video;
+    this.mode = MODES[mode];
+    this.jump = jump; // to the live edge
+    this.reserve = this.mode.reserve;
+    this.following = true; // not while the viewer has paused or gone back
+    this.levels = [];
+    this.timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  stalled() {
+    if (this.following) this.reserve = Math.min(this.reserve + STALL_COSTS, MOST_RESERVE);
+    this.levels = [];
+  }
+
+  look() {
+    if (!this.following || this.video.paused || this.video.seeking) {
+      this.levels = [];
+      return this.rate(1);
+    }
+    this.levels.push(inHand(this.video));
+    if (this.levels.length < LOOKED_BACK) return undefined;
+    this.levels.shift();
+    const spare = Math.min(...this.levels) - this.reserve;
+    if (spare > TOO_FAR) return this.jump();
+    if (spare > NEAR) return this.rate(Math.min(this.mode.fastest, 1 + spare / 4));
+    if (spare < -NEAR) return this.rate(SLOWEST);
+    return this.rate(1);
+  }
+
+  rate(value) {
+    if (this.video.playbackRate !== value) this.video.playbackRate = value;
+  }
+
+  end() {
+    clearInterval(this.timer);
+    this.rate(1);
+  }
+}
+
+// Seconds from what is shown now to the end of what has arrived without a gap.
+export function inHand({ buffered, currentTime }) {
+  for (let n = 0; n < buffered.length; n += 1) {
+    if (buffered.start(n) <= currentTime + 0.1 && currentTime < buffered.end(n)) return buffered.end(n) - currentTime;
+  }
+  return 0;
+}
