@@ -42,8 +42,6 @@ def measured(box: Box, mode: str, group_s: int, seconds: int) -> dict[str, Any]:
         before = browser.execute_script(dropped)
         time.sleep(seconds)
         seen = browser.execute_script("return window.seen")
-        print(browser.execute_script("const d=window.debug; return [d.pace.reserve, d.pace.levels.slice(-12), d.hls.latency, v=document.querySelector('video').playbackRate]"))
-        for e in browser.get_log("browser"): print(e["message"][:300])
         seen |= {"first": first, "dropped": browser.execute_script(dropped) - before}
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
     return seen

@@ -6,10 +6,10 @@
 
 const LIVE = { backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1 };
 
-// `reserve`: seconds in hand at the lowest; `fastest`: a rate that nobody hears.
+// `parts`: the playlist lists parts of segments; `reserve`: seconds in hand at the lowest; `fastest`: a rate that nobody hears.
 export const MODES = {
   "ultra-low-latency": {
-    reserve: 0.3, fastest: 1.1,
+    parts: true, reserve: 0.3, fastest: 1.1,
     hls: { ...LIVE, liveSyncDurationCount: 1, maxFragLookUpTolerance: 0.05 },
   },
   "low-latency": { reserve: 1, fastest: 1.1, hls: { ...LIVE, liveSyncDurationCount: 2 } },
