@@ -59,7 +59,9 @@ def oembed() -> Response:
     channel = public_channel(embeddable(request.args.get("url", "")))
     if request.args.get("format", "json") != "json":
         return Response("Only format=json is spoken here.\n", 501, mimetype="text/plain")
-    return jsonify(embedded(channel, *frame_size(request.args.get("maxwidth"), request.args.get("maxheight"))))
+    return jsonify(
+        embedded(channel, *frame_size(request.args.get("maxwidth"), request.args.get("maxheight")))
+    )
 
 
 @bp.get("/watch")
@@ -145,7 +147,9 @@ def embeddable(url: str) -> str:
 
 def frame_size(max_width: str | None, max_height: str | None) -> tuple[int, int]:
     """16:9 with the bar below, no larger than asked for."""
-    width = min(_pixels(max_width, EMBED_WIDTH), max(NARROWEST, (_pixels(max_height, WIDEST) - BAR_HEIGHT) * 16 // 9))
+    width = min(
+        _pixels(max_width, EMBED_WIDTH), max(NARROWEST, (_pixels(max_height, WIDEST) - BAR_HEIGHT) * 16 // 9)
+    )
     return width, width * 9 // 16 + BAR_HEIGHT
 
 

@@ -11,7 +11,11 @@ import time
 from tests.box import FFMPEG, Box
 
 WIDTH, HEIGHT, FPS = 640, 360, 25
-BLOCK, COLUMNS, BITS = 20, 16, 32  # two rows of blocks, then their complement: a picture in between reads as neither
+BLOCK, COLUMNS, BITS = (
+    20,
+    16,
+    32,
+)  # two rows of blocks, then their complement: a picture in between reads as neither
 BLACK, WHITE = b"\x10", b"\xeb"
 
 READ = """
@@ -44,7 +48,7 @@ function look(now, frame) {
   const shown = performance.timeOrigin + Math.max(now, frame.expectedDisplayTime);
   if (value === null) seen.unread += 1;
   else {
-    seen.latency.push((shown - value) % 2 ** bits < 0 ? (shown - value) % 2 ** bits + 2 ** bits : (shown - value) % 2 ** bits);
+    seen.latency.push((shown % 2 ** bits - value + 2 ** bits) % 2 ** bits);
     seen.at.push(shown);
   }
   video.requestVideoFrameCallback(look);

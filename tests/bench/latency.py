@@ -18,7 +18,9 @@ def print_table(folder: Path, modes: list[str], seconds: int, groups_s: list[int
     box.start()
     try:
         print(f"{seconds} s each, after {SETTLE_S} s to settle; seconds from capture to screen\n")
-        print("| mode | key frame every | aim | median | p95 | max | stalls | frames dropped | first picture |")
+        print(
+            "| mode | key frame every | aim | median | p95 | max | stalls | frames dropped | first picture |"
+        )
         print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
         for group_s in groups_s:
             for mode in modes:
