@@ -22,9 +22,8 @@ ERRORS = {
 }
 FOR_PROGRAMS = {"pages.watch_state", "pages.oembed"}
 ANYWHERE = "*"
-# Of a frame that has no size given, and of its bar below the picture.
-EMBED_WIDTH, BAR_HEIGHT = 640, 52
-NARROWEST, WIDEST = 200, 1920
+# Of a frame that has no size given, and those that are asked for.
+EMBED_WIDTH, NARROWEST, WIDEST = 640, 200, 1920
 
 
 @bp.get("/")
@@ -112,11 +111,20 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
         "startAt": iso(channel.start_at) if status == Status.COMING and channel.start_at else None,
         "mode": channel.mode,
         "url": shown["livestreamUrl"],
-        "dvrUrl": shown["dvrUrl"],
+        "dvrUrl": dvr_url(channel),
         "onAir": on_air_ms(channel, session, now) // 1000,
         "videoUrl": shown["videoUrl"],
         "storyboardUrl": shown["videoUrl"] and box.links.media(f"{channel.id}/storyboard.vtt"),
     }
+
+
+def dvr_url(channel: Channel) -> str | None:
+    """What can be sought in while it is live."""
+    return (
+        box.links.media(f"{channel.id}/master_dvr.m3u8")
+        if channel.dvr and box.links.livestream(channel)
+        else None
+    )
 
 
 def wording(status: str, *, begun: bool, again: bool) -> tuple[str, str, str]:
@@ -138,22 +146,20 @@ def wording(status: str, *, begun: bool, again: bool) -> tuple[str, str, str]:
 
 def embeddable(url: str) -> str:
     """The channel that an address of a page of ours shows."""
-    asked, ours = urlsplit(url), urlsplit(box.links.public_url)
-    head, _, channel_id = asked.path.removeprefix(ours.path).strip("/").partition("/")
-    if asked.netloc != ours.netloc or head not in ("watch", "embed"):
-        raise NotFoundError("url is not that of a player here: /watch/{id} or /embed/{id}.")
-    return channel_id
+    for player in ("watch", "embed"):
+        address = f"{box.links.public_url}/{player}/"
+        if url.startswith(address):
+            return url.removeprefix(address).partition("?")[0]
+    raise NotFoundError("url is not that of a player here: /watch/{id} or /embed/{id}.")
 
 
 def frame_size(max_width: str | None, max_height: str | None) -> tuple[int, int]:
-    """16:9 with the bar below, no larger than asked for."""
-    width = min(
-        _pixels(max_width, EMBED_WIDTH), max(NARROWEST, (_pixels(max_height, WIDEST) - BAR_HEIGHT) * 16 // 9)
-    )
-    return width, width * 9 // 16 + BAR_HEIGHT
+    """16:9, no larger than asked for."""
+    width = min(pixels(max_width, EMBED_WIDTH), pixels(max_height, WIDEST) * 16 // 9)
+    return width, width * 9 // 16
 
 
-def _pixels(text: str | None, otherwise: int) -> int:
+def pixels(text: str | None, otherwise: int) -> int:
     return min(max(int(text), NARROWEST), WIDEST) if text and text.isdecimal() else otherwise
 
 

@@ -191,8 +191,8 @@ def test_an_upgrade_killed_at_any_statement_leaves_the_old_schema_or_the_new(tmp
             break
     assert outcomes == sorted(outcomes)
     assert [len(each) for each in outcomes if each not in (before, RELEASES)] == []
-    assert outcomes.count(before) > 15
-    upgrading = file_at(tmp_path / "20.db")
+    assert outcomes.count(before) > 10
+    upgrading = file_at(tmp_path / "10.db")
     with upgrading.connection_context():
         assert upgrading.execute_sql("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert db.migrate(upgrading) == RELEASES[len(before) :], "the next start goes on from there"

@@ -86,7 +86,7 @@ export class Bar {
     this.picture.hidden = !cue;
     if (!cue) return;
     Object.assign(this.picture.style, {
-      width: `${cue.width}px`, height: `${cue.height}px`, backgroundImage: `url("${cue.url}")`,
+      width: `${cue.width}px`, height: `${cue.height}px`, backgroundImage: `url(${CSS.escape(cue.url)})`,
       backgroundPosition: `-${cue.x}px -${cue.y}px`, zoom: PREVIEW_WIDTH / cue.width,
     });
   }

@@ -17,7 +17,7 @@ export const MODES = {
 };
 
 const LOOK_EVERY_MS = 100;
-const LOOKED_BACK = 30; // looks
+const LOOK_BACK = 3; // seconds, and over longer segments more than one
 const NEAR = 0.08;
 const SLOWEST = 0.95;
 const STALL_COSTS = 0.2; // seconds of more reserve, after each
@@ -31,8 +31,14 @@ export class Pace {
     this.jump = jump; // to the live edge
     this.reserve = this.mode.reserve;
     this.following = true; // not while the viewer has paused or gone back
+    this.segments(0);
     this.levels = [];
     this.timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  // How long they may be: the level falls until the next one has come.
+  segments(seconds) {
+    this.looks = Math.ceil(Math.max(LOOK_BACK, 1.25 * seconds) * 1000 / LOOK_EVERY_MS);
   }
 
   stalled() {
@@ -46,8 +52,8 @@ export class Pace {
       return this.rate(1);
     }
     this.levels.push(inHand(this.video));
-    if (this.levels.length < LOOKED_BACK) return undefined;
-    this.levels.shift();
+    if (this.levels.length < this.looks) return undefined;
+    this.levels = this.levels.slice(-this.looks);
     const spare = Math.min(...this.levels) - this.reserve;
     if (spare > TOO_FAR) return this.jump();
     if (spare > NEAR) return this.rate(Math.min(this.mode.fastest, 1 + spare / 4));

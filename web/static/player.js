@@ -43,10 +43,11 @@ export class Player {
 
   startHlsJs({ kind, url, mode, behind, at }) {
     const starts = { live: MODES[mode].hls, dvr: { liveSyncDuration: behind }, video: { startPosition: at } };
-    const hls = new Hls({ debug: location.search.includes("debug"), backBufferLength: 30, liveDurationInfinity: true, capLevelToPlayerSize: true, enableInterstitialPlayback: false, ...starts[kind] });
+    const hls = new Hls({ backBufferLength: 30, liveDurationInfinity: true, capLevelToPlayerSize: true, enableInterstitialPlayback: false, ...starts[kind] });
     this.hls = hls;
     if (kind === "live") this.pace = new Pace(this.video, mode, () => this.toLiveEdge());
     if (kind === "live" && MODES[mode].parts) this.startAtKeyFrame();
+    hls.on(Hls.Events.LEVEL_UPDATED, (_event, { details }) => this.pace?.segments(details.targetduration));
     hls.on(Hls.Events.ERROR, (_event, error) => error.fatal && this.recover(error.type));
     for (const name of ["MANIFEST_PARSED", "LEVEL_SWITCHED", "LEVEL_LOADED"]) hls.on(Hls.Events[name], this.changed);
     hls.loadSource(url);
