@@ -4,16 +4,14 @@
 // seconds is what there is in hand against a late segment: more of it is latency for nothing, less is a stall.
 // Measured figures for these numbers: docs/measured.md, "From capture to screen".
 
-const LIVE = { backBufferLength: 30, liveDurationInfinity: true, maxLiveSyncPlaybackRate: 1 };
-
 // `parts`: the playlist lists parts of segments; `reserve`: seconds in hand at the lowest; `fastest`: a rate that nobody hears.
 export const MODES = {
   "ultra-low-latency": {
     parts: true, reserve: 0.3, fastest: 1.1,
-    hls: { ...LIVE, liveSyncDurationCount: 1, maxFragLookUpTolerance: 0.05 },
+    hls: { liveSyncDurationCount: 1, maxFragLookUpTolerance: 0.05 },
   },
-  "low-latency": { reserve: 1, fastest: 1.1, hls: { ...LIVE, liveSyncDurationCount: 2 } },
-  normal: { reserve: 3.5, fastest: 1.05, hls: { ...LIVE, liveSyncDurationCount: 3 } },
+  "low-latency": { reserve: 1, fastest: 1.1, hls: { liveSyncDurationCount: 2 } },
+  normal: { reserve: 3.5, fastest: 1.05, hls: { liveSyncDurationCount: 3 } },
 };
 
 const LOOK_EVERY_MS = 100;

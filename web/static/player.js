@@ -4,9 +4,14 @@ import { MODES, Pace, inHand } from "./latency.js";
 
 const STUCK_MS = 10000; // a player that shows nothing new for this long is given up,
 const STUCK_AFTER_RETURN_MS = 1500; // or for this long when the publisher has come back meanwhile
+const WRITTEN_WITHIN = 8; // seconds: the playlist with what can be sought in comes in steps
 const NEAR_LIVE = 2; // seconds: whoever pauses for less goes on following
 const FIRST_IN_HAND = 0.9; // seconds: with parts of a third of a second
 const PART = /p(\d+)-\d+\.ts/; // "p", the segment's number, "-" (media/parts.py)
+const SETTINGS = {
+  backBufferLength: 30, liveDurationInfinity: true, capLevelToPlayerSize: true,
+  enableInterstitialPlayback: false, // it would start at the live edge, whatever is asked for
+};
 const RANGE = { start: 0, end: 0 };
 
 // `?native` is for tests of browsers without Media Source Extensions.
@@ -41,9 +46,9 @@ export class Player {
     else this.startNative(source);
   }
 
-  startHlsJs({ kind, url, mode, behind, at }) {
-    const starts = { live: MODES[mode].hls, dvr: { liveSyncDuration: behind }, video: { startPosition: at } };
-    const hls = new Hls({ backBufferLength: 30, liveDurationInfinity: true, capLevelToPlayerSize: true, enableInterstitialPlayback: false, ...starts[kind] });
+  startHlsJs(source) {
+    const { kind, url, mode } = source;
+    const hls = new Hls({ ...SETTINGS, ...startingAt(source) });
     this.hls = hls;
     if (kind === "live") this.pace = new Pace(this.video, mode, () => this.toLiveEdge());
     if (kind === "live" && MODES[mode].parts) this.startAtKeyFrame();
@@ -122,7 +127,7 @@ export class Player {
   // What can be sought in, in the time of the video element.
   get range() {
     const details = this.hls?.latestLevelDetails;
-    if (details?.live) return { start: details.fragmentStart, end: details.edge };
+    if (details?.live) return { start: details.fragmentStart, end: details.edge + Math.min(details.age, WRITTEN_WITHIN) };
     const { seekable } = this.video;
     return seekable.length ? { start: seekable.start(0), end: seekable.end(seekable.length - 1) } : RANGE;
   }
@@ -198,6 +203,17 @@ export class Player {
 
   on_error() {
     if (!this.hls && this.source && this.video.hasAttribute("src")) this.failed();
+  }
+}
+
+function startingAt({ kind, mode, behind, at }) {
+  switch (kind) {
+    case "live":
+      return MODES[mode].hls;
+    case "dvr":
+      return { liveSyncDuration: behind };
+    default:
+      return { startPosition: at };
   }
 }
 

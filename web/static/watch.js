@@ -157,7 +157,7 @@ function show() {
   write(".detail", picture ? "" : detail);
   page.querySelector(".when").hidden = !channel.startAt;
   if (channel.startAt) write("time", new Date(channel.startAt).toLocaleString([], IN_WORDS));
-  bar.show({ axis: picture ? axis() : null, canGoLive: picture && channel.status === "live" && player.isBehind });
+  bar.show({ axis: player.source ? axis() : null, canGoLive: picture && channel.status === "live" && player.isBehind });
 }
 
 function axis() {
