@@ -183,7 +183,7 @@ def test_the_player_plays_in_a_page_of_somebody_else(box, browser, tmp_path):
         browser.get(address)
         browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
         wait_for(browser, PLAYS, 25)
-        assert video_state(browser)["errors"] == []
+        assert [each for each in video_state(browser)["errors"] if "favicon" not in each] == []
     browser.switch_to.default_content()
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
 
