@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, request, url_for
+from flask import Blueprint, Response, current_app, g, jsonify, request, url_for
 
 import audit
 from auth import may_see_stream_tokens, require_token
 from db import utcnow
 from errors import ApiError, NotFoundError, NotPossibleError, created, from_api_error, nothing
-from live import studio
+from live import studio, system
+from live.analytics import viewers_now
 from live.snapshot import channel_object, on_air_ms
 from models import Channel, Session, Status
 from models_studio import StudioLink
@@ -118,6 +119,7 @@ def broadcaster_state(channel: Channel) -> dict[str, Any]:
     now, session = utcnow(), Session.open_of(channel)
     shown = channel_object(channel, session, box.links, now)
     label, headline, detail = wording(channel, publishing=session is not None)
+    counted = channel.status == Status.LIVE and system.counts_viewers(current_app.config["LIVESTREAM"])
     return {
         "status": channel.status,
         "label": label,
@@ -128,6 +130,7 @@ def broadcaster_state(channel: Channel) -> dict[str, Any]:
         "url": shown["livestreamUrl"],
         "onAir": on_air_ms(channel, session, now) // 1000,
         "sending": session is not None,
+        "viewers": viewers_now(channel.id)["viewers"] if counted else None,
     }
 
 

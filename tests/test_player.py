@@ -127,7 +127,9 @@ def test_a_viewer_goes_back_in_a_live_broadcast_and_to_live_again(box, browser):
         wait_for(browser, f"{BACK} === 'Live'", 10)
         bar = browser.find_element(By.CSS_SELECTOR, ".seek input")
         bar.send_keys(Keys.HOME)
-        wait_for(browser, f"{LIVE} && document.querySelector('.clock').textContent.slice(1).startsWith('0:')", 20)
+        wait_for(
+            browser, f"{LIVE} && document.querySelector('.clock').textContent.slice(1).startsWith('0:')", 20
+        )
         goes_on(browser)
         assert video_state(browser)["errors"] == []
 
