@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, g, jsonify, request, url_for
 
 import audit
-from auth import may_see_stream_tokens, require_token
+from auth import require_token
 from db import utcnow
 from errors import ApiError, NotFoundError, NotPossibleError, created, from_api_error, nothing
 from live import studio, system
@@ -21,7 +21,6 @@ from wire import iso
 
 api = Blueprint("studio", __name__)
 api.before_request(require_token)
-api.before_request(may_see_stream_tokens)
 bp = Blueprint("studio_page", __name__, url_prefix="/studio")
 
 FOR_PROGRAMS = {"studio_page.state", "studio_page.key"}
