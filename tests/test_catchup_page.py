@@ -90,8 +90,8 @@ def test_a_broadcast_that_is_over_can_be_watched_again_with_previews(
         bar = browser.find_element(By.CSS_SELECTOR, ".seek input")
         wait_for(browser, "return document.querySelector('.clock').textContent.endsWith(' / 0:30')", 10)
         ActionChains(browser).move_to_element_with_offset(bar, bar.size["width"] // 4, 0).perform()
-        wait_for(browser, "return !document.querySelector('.preview .picture').hidden", 10)
-        style = browser.execute_script("return document.querySelector('.preview .picture').style.cssText")
+        wait_for(browser, "return !document.querySelector('.peek .picture').hidden", 10)
+        style = browser.execute_script("return document.querySelector('.peek .picture').style.cssText")
         assert "sprite.jpg" in style
         assert "-320px" in style, "the picture of the second half"
 

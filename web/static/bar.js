@@ -17,7 +17,7 @@ export class Bar {
     this.live = find(".golive");
     this.seek = find(".seek");
     this.range = find("input");
-    this.preview = find(".preview");
+    this.preview = find(".peek");
     this.picture = find(".picture");
     this.clock = find(".clock");
     this.quality = find(".quality");
