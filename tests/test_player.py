@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -208,3 +209,19 @@ def test_the_broadcaster_sees_key_preview_and_time_on_air(box, browser):
     box.call("DELETE", f"/v1/live/{made['id']}")
     wait_for(browser, "return document.querySelector('.fields').hidden", 10)
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
+
+
+def test_no_log_names_a_studio_link_also_while_the_api_is_down(own_box):
+    made = own_box.create()
+    address = own_box.call("POST", f"/v1/live/{made['id']}/studio", {})[1]["data"]["studioUrl"]
+    path = address.removeprefix(own_box.url)
+    web = own_box.pid("web")
+    psutil.Process(web).kill()
+    until(lambda: own_box.call("GET", "/watch/nobody", token=False)[0] == 503, 5, "web is down")
+    own_box.call("GET", path, token=False)
+    own_box.await_pid("web", web)
+    until(lambda: "Time on air" in own_box.get(path), 20, "the page is back")
+    log = own_box.log.read_text()
+    assert "GET /watch/nobody" in log, "nginx says what it could not pass on"
+    assert "/studio/..." in log
+    assert path not in log
