@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import click
 import peewee
@@ -30,9 +31,10 @@ from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
 from logs import request_id, set_up_logging
-from media.storage import hook_secret, share_socket
+from media.storage import hook_secret, session_key, share_socket
 from routes import (
     analytics,
+    console,
     docs,
     event,
     hooks,
@@ -48,6 +50,7 @@ from routes import (
     webhook,
 )
 from routes import audit as audit_log
+from routes.console.session import Sessions
 from routes.context import Box
 from upkeep import running
 from upkeep.opening import PROBLEMS, opened
@@ -80,6 +83,9 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(pages.bp)
     app.register_blueprint(studio.bp)
     app.register_blueprint(docs.bp)
+    app.extensions["sessions"] = Sessions(partial(session_key, config))
+    app.register_blueprint(console.front)
+    app.register_blueprint(console.bp)
     for group in commands.GROUPS:
         app.cli.add_command(group)
     return app

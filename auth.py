@@ -64,22 +64,39 @@ def digest(secret: str) -> str:
 @basic.verify_password
 def verify(token_id: str, secret: str) -> Token | None:
     """The token that these credentials are, or None."""
-    now = utcnow()
     # Two headers arrive joined by a comma, and base64 is read up to what is none of it: the first would count.
     if "," in request.headers.get("Authorization", ""):
         return None
-    root = configured_root(current_app.config["LIVESTREAM"], token_id)
-    token = root or Token.named(token_id)
+    return log_in(token_id, secret, utcnow())
+
+
+def log_in(token_id: str, secret: str, now: datetime) -> Token | None:
+    """The token that these credentials are, by which this request acts from now on; wrong ones are counted."""
+    token = known(token_id)
     right = hmac.compare_digest(token.secret_sha256 if token else NOBODY, digest(secret))
-    if not token or not right or (token.expires_at and token.expires_at <= now):
+    if not token or not right or expired(token, now):
         if token_id or secret:  # who sends none is not guessing
             g.try_again_in = current_app.extensions["failed_logins"].add(request.remote_addr or "", now)
         return None
+    act_as(token, now)
+    return token
+
+
+def known(token_id: str) -> Token | None:
+    return configured_root(current_app.config["LIVESTREAM"], token_id) or Token.named(token_id)
+
+
+def expired(token: Token, now: datetime) -> bool:
+    return token.expires_at is not None and token.expires_at <= now
+
+
+def act_as(token: Token, now: datetime) -> None:
+    """Do what this request does in the name of this token."""
     g.token = token
     audit.acting.set(audit.Actor(token.id, request.remote_addr or "", g.request_id))
-    if not root and (token.last_used_at is None or token.last_used_at <= now - USED_AGAIN):
+    in_a_table = token.pk is not None
+    if in_a_table and (token.last_used_at is None or token.last_used_at <= now - USED_AGAIN):
         only_if_free(Token.update(last_used_at=now).where(Token.pk == token.pk))
-    return token
 
 
 @basic.error_handler
@@ -94,14 +111,23 @@ def refuse(status: int) -> Response:
 @basic.login_required
 def require_token() -> None:
     """For a blueprint's before_request: any token may ask; one that only reads may change nothing."""
-    if request.method not in READING and g.token.role == Role.READ:
-        raise ForbiddenError("This token may only read.")
+    may_change()
 
 
 @basic.login_required
 def require_admin() -> None:
     """For a blueprint's before_request: what concerns the whole installation."""
-    if request.method != "OPTIONS" and g.token.role != Role.ADMIN:  # OPTIONS is let in without a token
+    if request.method != "OPTIONS":  # which is let in without a token
+        must_be_admin()
+
+
+def may_change() -> None:
+    if request.method not in READING and g.token.role == Role.READ:
+        raise ForbiddenError("This token may only read.")
+
+
+def must_be_admin() -> None:
+    if g.token.role != Role.ADMIN:
         raise ForbiddenError("This takes a token with the role admin.")
 
 

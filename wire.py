@@ -40,10 +40,12 @@ class Wire(Schema):
         field_obj.error_messages["required"] = MISSING
         field_obj.error_messages["null"] = "null is not a value of this field; leave the field out instead."
 
-    def load_text(self, values: Mapping[str, str]) -> dict[str, Any]:
-        """Load a form or a query string, where every value is text."""
+    def load_text(self, values: Mapping[str, str | None]) -> dict[str, Any]:
+        """Load a form or a query string, where every value is text; None is null, which no text says."""
         kinds = {field.data_key: field for field in self.load_fields.values()}
-        return self.load({name: _typed(kinds.get(name), text) for name, text in values.items()})
+        return self.load(
+            {name: text if text is None else _typed(kinds.get(name), text) for name, text in values.items()}
+        )
 
     @classmethod
     def show(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from errors import InvalidError
 from live import fulltext
 from live.selection import CHANNELS, Condition, Key, Kind, Selection, page
 from live.text import folded
-from models import AuditEntry, Channel, Event, Session, TimelineEntry
+from models import AuditEntry, Channel, Event, Session, Status, TimelineEntry
 from models_search import Video
 from wire import NOW
 
@@ -22,12 +22,22 @@ class Page(NamedTuple):
 
 def channels(asked: dict[str, Any], now: datetime) -> Page:
     """The channels that match ChannelQuery's fields."""
+    wanted = _channels(asked, now)
+    return Page(read(Channel, page([wanted], asked)), wanted.total())
+
+
+def channels_by_status(asked: dict[str, Any], now: datetime) -> dict[str, int]:
+    """How many of them have each status, whichever is asked for."""
+    return {status.value: _channels(asked | {"status": [status.value]}, now).total() for status in Status}
+
+
+def _channels(asked: dict[str, Any], now: datetime) -> Selection:
     wanted = selection(CHANNELS, asked, now)
     if asked.get("query"):
         part = folded(asked["query"])
         wanted.text = fulltext.containing(part)
         wanted.check = Condition("name_folded", "instr(name_folded, ?) > 0", [part])
-    return Page(read(Channel, page([wanted], asked)), wanted.total())
+    return wanted
 
 
 def selection(kind: Kind, asked: dict[str, Any], now: datetime) -> Selection:

@@ -68,9 +68,17 @@ def _draft_of(path: Path) -> Iterator[Path]:
 
 def hook_secret(config: Config) -> str:
     """The secret in the path of every media server callback; made once per installation."""
-    path = config.keys_dir / "hook"
+    return _made_once(config.keys_dir / "hook")
+
+
+def session_key(config: Config) -> str:
+    """What signs the console's cookies; made once per installation. Without the file everybody signs in again."""
+    return _made_once(config.keys_dir / "session")
+
+
+def _made_once(path: Path) -> str:
     if not path.exists():
-        draft = config.keys_dir / f".hook.{secrets.token_hex(4)}"
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         write_private(draft, secrets.token_hex(24))
         # Web and media start at the same moment: the first link wins, and there is never half a secret.
         with suppress(FileExistsError):

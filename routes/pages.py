@@ -10,7 +10,6 @@ from db import utcnow
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
 from live.snapshot import channel_object, on_air_ms
 from models import Channel, Session, Status
-from release import RELEASE
 from routes.context import box
 from wire import iso
 
@@ -24,13 +23,6 @@ FOR_PROGRAMS = {"pages.watch_state", "pages.oembed"}
 ANYWHERE = "*"
 # Of a frame that has no size given, and those that are asked for.
 EMBED_WIDTH, NARROWEST, WIDEST = 640, 200, 1920
-
-
-@bp.get("/")
-def home() -> Response:
-    """For whoever opens the address that the start printed. The console will be here."""
-    links = box.links
-    return page("home.html", release=RELEASE, url=links.public_url, rtmp_url=links.rtmp_url)
 
 
 @bp.get("/watch/<channel_id>")

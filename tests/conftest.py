@@ -18,6 +18,7 @@ from db import bind, database, migrate
 from live.lifecycle import Lifecycle
 from media.storage import hook_secret, make_folders
 from tests.box import Box, running_box, short_folder
+from tests.person import Person
 
 ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -115,6 +116,28 @@ class HolderClient(FlaskClient):
     def open(self, *args, **kwargs) -> TestResponse:
         kwargs["headers"] = {"Authorization": self.authorization} | dict(kwargs.get("headers") or {})
         return super().open(*args, **kwargs)
+
+
+@pytest.fixture
+def person(app) -> Person:
+    """Somebody who is signed in to the console with the root token."""
+    someone = Person(app)
+    assert someone.sign_in(ROOT_ID, ROOT_SECRET).status_code == 303
+    return someone
+
+
+@pytest.fixture
+def visitor(app, client) -> Callable[..., Person]:
+    """Makes people who are signed in with a token of their own: visitor(role="read", accountId="acme")."""
+
+    def made(**fields) -> Person:
+        token = client.post("/v1/token", json={"role": "app"} | fields).json["data"]
+        someone = Person(app)
+        someone.token = token
+        assert someone.sign_in(token["id"], token["secret"]).status_code == 303
+        return someone
+
+    return made
 
 
 def basic(token_id: str, secret: str) -> str:

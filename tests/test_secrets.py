@@ -4,10 +4,11 @@ import contextlib
 import json
 import urllib.error
 import urllib.request
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import peewee
 import psutil
@@ -60,6 +61,7 @@ def test_no_secret_is_anywhere_but_where_it_must_be(box):
         found |= {f"delivery {each.arrived}": f"{each.headers} {each.body}" for each in receiver.requests}
 
     found |= pages(box, api, made["id"], hook["id"]) | files(box)
+    secrets["the sessions'"] = (box.data_dir / "keys/session").read_text().strip()
     assert len(found) > 30
     rows = cells(box)
     for what, secret in secrets.items():
@@ -117,7 +119,27 @@ def pages(box: Box, api: str, channel_id: str, webhook_id: str) -> dict[str, str
     assert "channel_live" in shown["/v1/event?length=1000"]
     metrics = shown_at(f"http://127.0.0.1:{box.port}/metrics", api)
     assert "# TYPE" in metrics
-    return shown | {"/metrics": metrics}
+    return shown | {"/metrics": metrics} | console(box, api, channel_id, webhook_id, first)
+
+
+def console(box: Box, api: str, channel_id: str, webhook_id: str, delivery_id: str) -> dict[str, str]:
+    """What the console shows, as a page and in headers, to whoever does not ask for a secret."""
+    token_id, secret = b64decode(api).decode().split(":")
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.open(box.url, urlencode({"id": token_id, "secret": secret}).encode(), timeout=10).close()
+    channel, webhook = f"/console/channels/{channel_id}", f"/console/webhooks/{webhook_id}"
+    paths = [
+        *("/console/channels", "/console/channels/new", channel, f"{channel}/state", f"{channel}/edit"),
+        *(f"{channel}/timeline", f"{channel}/sessions", f"{channel}/videos", "/console/webhooks", webhook),
+        *(f"{webhook}/edit", f"{webhook}/deliveries/{delivery_id}", "/console/tokens", "/console/users"),
+        *("/console/audit", "/console/box"),
+    ]
+    shown = {}
+    for path in paths:
+        with browser.open(f"{box.url}{path}", timeout=10) as reply:
+            shown[path] = f"{reply.headers}\n{reply.read().decode()}"
+    assert "Sign out" in shown["/console/channels"]
+    return shown
 
 
 def shown_at(url: str, api: str) -> str:

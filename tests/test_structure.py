@@ -67,8 +67,8 @@ ARROWS = {
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
 ENVIRONMENT_IN = {"app.py", "packager.py", "worker.py", "demo/__main__.py"}
-# Contract, section 1. The console's sign-in is added here when it exists.
-PUBLIC = {"/", "/oembed", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
+# Contract, section 1. "/" and "/sign-out" are the console's door.
+PUBLIC = {"/", "/oembed", "/sign-out", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
 PUBLIC_BELOW = {"docs", "watch", "embed", "play", "static", "studio"}
 
 
@@ -204,12 +204,16 @@ def is_public(rule: Rule) -> bool:
     return rule.rule in PUBLIC or rule.rule.split("/")[1] in PUBLIC_BELOW
 
 
+def is_console(rule: Rule) -> bool:
+    return rule.rule.split("/")[1] == "console"
+
+
 def filled(rule: Rule) -> str:
     return re.sub(r"<[^>]+>", "anything", rule.rule)
 
 
 def test_every_route_asks_for_a_token_unless_it_is_public(app, anonymous):
-    guarded = [rule for rule in rules(app) if not is_public(rule)]
+    guarded = [rule for rule in rules(app) if not is_public(rule) and not is_console(rule)]
     assert any(rule.rule == "/livestream/live/<channel_id>/rtmp" for rule in guarded)
     open_to_all = {
         f"{method} {rule.rule}"
@@ -218,6 +222,19 @@ def test_every_route_asks_for_a_token_unless_it_is_public(app, anonymous):
         if anonymous.open(filled(rule), method=method).status_code != 401
     }
     assert open_to_all == set()
+
+
+def test_every_page_of_the_console_asks_for_a_session(app, client, anonymous):
+    guarded = [rule for rule in rules(app) if is_console(rule)]
+    assert any(rule.rule == "/console/channels/<channel_id>/key" for rule in guarded)
+    let_in = {
+        f"{method} {rule.rule}"
+        for rule in guarded
+        for method in rule.methods - {"OPTIONS"}
+        for sender in (anonymous, client)  # the second sends a token, which is no session
+        if sender.open(filled(rule), method=method).headers.get("Location", "").partition("?")[0] != "/"
+    }
+    assert let_in == set()
 
 
 def test_what_is_public_answers_without_a_token(app, anonymous):

@@ -12,7 +12,11 @@ from models import Session
 from routes.pages import content_policy
 
 STATIC = Path(__file__).parent.parent / "web" / "static"
-AT_SET_UP = {"vendor/hls.min.js"}  # script/server puts it there, from npm
+AT_SET_UP = {
+    "vendor/hls.min.js",
+    "vendor/uPlot.iife.min.js",
+    "vendor/uPlot.min.css",
+}  # script/server puts it there, from npm
 ADDRESSES = {"src", "href", "action", "poster", "srcset", "data-state-url"}
 
 
@@ -240,10 +244,3 @@ def test_a_page_at_the_public_address_needs_no_other():
     assert "media-src 'self' blob: https://cdn.example:8443;" in content_policy(
         "live.example", "https://cdn.example:8443/live"
     )
-
-
-def test_the_address_that_the_start_prints_says_what_runs_there_and_what_to_do_next(anonymous):
-    reply = anonymous.get("/")
-    assert reply.status_code == 200
-    assert "http://live.example/v1/live" in reply.text
-    assert "rtmp://live.example:1935/live" in reply.text

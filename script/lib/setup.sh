@@ -196,13 +196,22 @@ set_up_python() { # server, or tests for what the tests need as well
     fi
 }
 
-# --- The player's packages ------------------------------------------------------------------------------------------
+# --- The pages' packages --------------------------------------------------------------------------------------------
 
-# Never fatal: without them the pages still play where the browser itself can (Safari, iOS).
-set_up_front_end() {
-    local stamp=web/node_modules/.installed vendored=web/static/vendor/hls.min.js key npm
+# What browsers get of them.
+vendored=(hls.js/dist/hls.min.js uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css)
+
+# Never fatal: without them the pages still play where the browser itself can (Safari, iOS), and lack the charts.
+set_up_front_end() { # server, or tests for what the tests need as well
+    local stamp=web/node_modules/.installed key npm file
+    local -a less=(--omit=dev)
     key=$(cat web/package.json web/package-lock.json | sha256sum)
-    if is_stamped "$stamp" "$key" && [[ -s $vendored ]]; then
+    if [[ $1 == tests ]]; then
+        less=()
+    elif is_stamped "$stamp" "server $key" && is_vendored; then
+        return
+    fi
+    if is_stamped "$stamp" "tests $key" && is_vendored; then
         return
     fi
     if ! npm=$(find_npm); then
@@ -211,16 +220,25 @@ set_up_front_end() {
         npm=$(find_npm) || npm=''
     fi
     # Nothing to compile in these packages, so no package may run a script of its own at installation.
-    if [[ -z $npm ]] || ! run_step "Installing the player's packages with npm" \
-        timeout 300 env -C web "$npm" ci --ignore-scripts --no-audit --no-fund; then
-        say 'The player goes without hls.js: its npm packages could not be installed. Browsers that play HLS by'
-        say 'themselves will play; the next start tries again.'
+    if [[ -z $npm ]] || ! run_step "Installing the pages' packages with npm" \
+        timeout 300 env -C web "$npm" ci --ignore-scripts --no-audit --no-fund "${less[@]}"; then
+        say 'The pages go without hls.js and charts: their npm packages could not be installed. Browsers that play HLS'
+        say 'by themselves will play; the next start tries again.'
         return
     fi
-    mkdir -p "${vendored%/*}"
-    cp web/node_modules/hls.js/dist/hls.min.js "$vendored.new"
-    mv "$vendored.new" "$vendored"
-    write_stamp "$stamp" "$key"
+    mkdir -p web/static/vendor
+    for file in "${vendored[@]}"; do
+        cp "web/node_modules/$file" "web/static/vendor/${file##*/}.new"
+        mv "web/static/vendor/${file##*/}.new" "web/static/vendor/${file##*/}"
+    done
+    write_stamp "$stamp" "$1 $key"
+}
+
+is_vendored() {
+    local file
+    for file in "${vendored[@]}"; do
+        [[ -s web/static/vendor/${file##*/} ]] || return 1
+    done
 }
 
 find_npm() {

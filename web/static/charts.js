@@ -1,0 +1,120 @@
+// Charts of figures over time. A holder names the address of its figures; each figure in it is one chart of one of them.
+
+const EVERY_MS = 10000;
+const HEIGHT = 150;
+const DAY_S = 86400;
+const FAILED = "The figures cannot be read at the moment.";
+const MISSING = "The charts are not installed here: npm was missing when the server was set up.";
+
+const clock = new Intl.DateTimeFormat([], { hour: "numeric", minute: "2-digit" });
+const calendar = new Intl.DateTimeFormat([], { month: "short", day: "numeric" });
+const both = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
+const colours = matchMedia("(prefers-color-scheme: dark)");
+
+class Chart {
+  constructor(figure) {
+    const { chart, divide, unit, digits, bars } = figure.dataset;
+    this.name = chart;
+    this.unit = unit ? ` ${unit}` : "";
+    this.divide = Number(divide ?? 1);
+    this.number = new Intl.NumberFormat([], { maximumFractionDigits: Number(digits ?? 0) });
+    this.bars = bars !== undefined;
+    this.title = figure.querySelector("figcaption span").textContent;
+    this.said = figure.querySelector("figcaption strong");
+    this.place = figure.querySelector("div");
+    this.place.setAttribute("role", "img");
+    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.place);
+  }
+
+  size() {
+    return { width: this.place.clientWidth, height: HEIGHT };
+  }
+
+  show(times, series) {
+    const values = series.map((point) => (point[this.name] === null ? null : point[this.name] / this.divide));
+    this.data = [times, values];
+    if (this.plot) this.plot.setData(this.data);
+    else this.draw();
+    const known = values.filter((value) => value !== null);
+    const most = known.length ? this.inWords(Math.max(...known)) : "nothing";
+    this.place.setAttribute("aria-label", `${this.title}: at most ${most}, last ${this.inWords(this.last())}`);
+    this.say(null);
+  }
+
+  last() {
+    return this.data[1].at(-1) ?? this.data[1].at(-2) ?? null; // the present minute is not over
+  }
+
+  inWords(value) {
+    return value === null || value === undefined ? "–" : this.number.format(value) + this.unit;
+  }
+
+  say(index) {
+    const at = index === null || index === undefined ? "" : ` at ${both.format(this.data[0][index] * 1000)}`;
+    this.said.textContent = this.inWords(at ? this.data[1][index] : this.last()) + at;
+  }
+
+  draw() {
+    this.plot?.destroy();
+    const style = getComputedStyle(document.documentElement);
+    const of = (name) => style.getPropertyValue(name).trim();
+    const axis = { stroke: of("--quiet"), grid: { stroke: of("--line"), width: 1 }, ticks: { show: false }, font: `12px ${of("--plain")}` };
+    const span = this.data[0].at(-1) - this.data[0][0];
+    const format = span > 2 * DAY_S ? calendar : clock;
+    const line = { stroke: of("--chart"), fill: of("--chart-ground"), width: 2, spanGaps: false, points: { show: false } };
+    const bars = { stroke: of("--chart"), fill: of("--chart"), width: 0, points: { show: false } };
+    if (this.bars) bars.paths = uPlot.paths.bars({ size: [0.7, 40] });
+    this.plot = new uPlot({
+      ...this.size(),
+      legend: { show: false },
+      padding: [8, 20, 0, 0],
+      cursor: { y: false, drag: { x: false, y: false }, sync: { key: "time" } },
+      scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] } },
+      axes: [
+        { ...axis, size: 28, space: 70, values: (_plot, splits) => splits.map((split) => format.format(split * 1000)) },
+        { ...axis, size: 44, space: 34, values: (_plot, splits) => splits.map((split) => this.number.format(split)) },
+      ],
+      series: [{}, this.bars ? bars : line],
+      hooks: { setCursor: [(plot) => this.say(plot.cursor.idx)] },
+    }, this.data, this.place);
+  }
+}
+
+// The same figures for whoever does not see the charts.
+function fillTable(table, charts, times) {
+  const cell = (name, text) => Object.assign(document.createElement(name), { textContent: text });
+  const row = (cells) => { const made = document.createElement("tr"); made.append(...cells); return made; };
+  const head = row([cell("th", "Time"), ...charts.map((chart) => cell("th", chart.title))]);
+  const body = times.map((time, index) =>
+    row([cell("td", both.format(time * 1000)), ...charts.map((chart) => cell("td", chart.inWords(chart.data[1][index])))]));
+  table.replaceChildren(head, ...body.reverse());
+}
+
+function begin(holder) {
+  const trouble = holder.querySelector(".trouble");
+  const tell = (text) => { trouble.textContent = text; trouble.hidden = !text; };
+  if (!window.uPlot) return tell(MISSING);
+  const charts = [...holder.querySelectorAll("[data-chart]")].map((figure) => new Chart(figure));
+  const table = holder.querySelector("details table");
+  let times = [];
+  let timer;
+  const read = async () => {
+    const reply = await fetch(holder.dataset.series, { headers: { Accept: "application/json", "X-By-Itself": "1" } });
+    if (!reply.ok || reply.redirected) throw new Error(`${holder.dataset.series}: ${reply.status}`);
+    const { series } = await reply.json();
+    times = series.map((point) => Date.parse(point.time) / 1000);
+    charts.forEach((chart) => chart.show(times, series));
+    if (table.closest("details").open) fillTable(table, charts, times);
+  };
+  const look = () => read().then(() => tell(""), () => tell(FAILED)).then(next);
+  const next = () => {
+    clearTimeout(timer);
+    if (!document.hidden && holder.dataset.stays === undefined) timer = setTimeout(look, EVERY_MS);
+  };
+  table.closest("details").addEventListener("toggle", () => fillTable(table, charts, times));
+  document.addEventListener("visibilitychange", () => document.hidden || look());
+  colours.addEventListener("change", () => charts.forEach((chart) => chart.data && chart.draw()));
+  look();
+}
+
+document.querySelectorAll("[data-series]").forEach(begin);
