@@ -14,6 +14,7 @@ from live.snapshot import channel_object, on_air_ms
 from models import Channel, Session, Status
 from models_studio import StudioLink
 from routes.call import call
+from routes.console import words
 from routes.context import box, own_channel
 from routes.pages import page
 from schemas_studio import StudioCreate, StudioOut
@@ -129,7 +130,21 @@ def broadcaster_state(channel: Channel) -> dict[str, Any]:
         "url": shown["livestreamUrl"],
         "onAir": on_air_ms(channel, session, now) // 1000,
         "sending": session is not None,
+        "health": health_in_words(shown["health"], shown["healthReasons"]),
         "viewers": viewers_now(channel.id)["viewers"] if counted else None,
+    }
+
+
+def health_in_words(health: str | None, reasons: list[str]) -> dict[str, Any] | None:
+    if health is None:
+        return None
+    word, detail = words.health(health)
+    advice = [words.advice(reason) for reason in reasons]
+    return {
+        "grade": health,
+        "word": word,
+        "detail": detail,
+        "reasons": [f"{each.what} {each.change}".strip() for each in advice],
     }
 
 

@@ -9,6 +9,10 @@ import pytest
 from db import utcnow
 from models import AuditEntry, Session
 from models_studio import StudioLink
+from routes.studio import health_in_words
+from tests.browser import chromium
+from tests.serving import served
+from tests.test_console_pages import LOOKS, World, findings, look
 
 
 @pytest.fixture
@@ -80,6 +84,13 @@ def test_the_state_tells_the_broadcaster_how_it_is(anonymous, client, channel, h
     assert "within 10 minutes" in gone["detail"]
 
 
+def test_health_is_told_with_what_to_change():
+    assert health_in_words(None, []) is None
+    told = health_in_words("acceptable", ["keyframe_interval"])
+    assert (told["grade"], told["word"]) == ("acceptable", "Acceptable")
+    assert "Keyframe Interval" in told["reasons"][0]
+
+
 def test_a_signal_that_cannot_be_played_is_said_with_what_to_send(
     anonymous, channel, hooks, lifecycle, link, now
 ):
@@ -147,6 +158,20 @@ def test_a_token_that_only_reads_and_one_of_another_account_make_none(holder, ch
         client = holder(**fields)
         for method in ("POST", "DELETE"):
             assert client.open(f"/v1/live/{channel['id']}/studio", method=method).status_code == status
+
+
+def test_player_and_studio_are_for_everybody_and_fit_every_screen(config, client, channel, link):
+    coming = client.post("/v1/live", json={"name": World.name, "startAt": "2126-01-01T00:00:00Z"}).json[
+        "data"
+    ]
+    players = [f"/{player}/{each['id']}" for player in ("watch", "embed") for each in (channel, coming)]
+    with served(config) as port, chromium() as browser:
+        for scheme, width in LOOKS:
+            look(browser, scheme, width)
+            for page in (link, *players, "/studio/nobody"):
+                browser.get(f"http://127.0.0.1:{port}{page}")
+                assert findings(browser) == [], (page, scheme, width)
+                assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 def test_the_links_go_with_the_channel(client, channel, link, db):
