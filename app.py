@@ -44,6 +44,7 @@ from routes import (
     search,
     service,
     statistics,
+    studio,
     token,
     user,
     video,
@@ -69,6 +70,8 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(service.bp)
     app.register_blueprint(live.bp, url_prefix="/v1/live")
     app.register_blueprint(live.bp, url_prefix="/livestream/live", name="published")
+    app.register_blueprint(studio.api, url_prefix="/v1/live")
+    app.register_blueprint(studio.api, url_prefix="/livestream/live", name="published_studio")
     app.register_blueprint(webhook.bp, url_prefix="/v1/webhook")
     app.register_blueprint(event.bp, url_prefix="/v1/event")
     app.register_blueprint(user.bp, url_prefix="/v1/user")
@@ -79,6 +82,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(search.bp, url_prefix="/v1/search")
     app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
+    app.register_blueprint(studio.bp)
     app.register_blueprint(docs.bp)
     app.extensions["sessions"] = Sessions(partial(session_key, config))
     app.register_blueprint(console.front)
@@ -135,8 +139,9 @@ def _finish(response: Response) -> Response:
     metrics.count(
         request.method, request.url_rule.rule if request.url_rule else "none", response.status_code, took
     )
-    # A hook's path holds the installation's secret.
-    path = "/hooks/..." if request.path.startswith("/hooks") else request.path
+    # A hook's path holds the installation's secret, a studio's page the secret of its link.
+    top = request.path.split("/")[1]
+    path = f"/{top}/..." if top in ("hooks", "studio") else request.path
     log.info("%s %s %d %.0f ms", request.method, path, response.status_code, took * 1000)
     return response
 

@@ -65,6 +65,7 @@ EXAMPLES: dict[str, Any] = {
     "TokenSecretOut.role": "app",
     "TokenSecretOut.name": "The shop's server",
     "TokenSecretOut.secret": "q3Zb0kN1xVd8fJ6sYpR2mTuLwEaHcGi5oX4-_9vBnKc",
+    "StudioOut.studioUrl": "https://live.example.com/studio/q3Zb0kN1xVd8fJ6sYpR2mTuLwEaHcGi5oX4-_9vBnKc",
     "UserCreate.id": "acme",
     "UserCreate.name": "Acme",
     "UserCreate.limits": {"maxLive": 2},

@@ -35,6 +35,7 @@ from live.search import search
 from models import TABLES, Channel, Session
 from models_analytics import ANALYTICS_TABLES
 from models_search import SEARCH_TABLES
+from models_studio import STUDIO_TABLES
 from schemas import ChannelCreate
 from tests.invariants import miscounted
 
@@ -94,7 +95,7 @@ def test_migrations_make_exactly_what_the_models_describe(migrated, tmp_path):
         by_migrations = shape(database.obj)
     bind(f"sqlite:///{tmp_path}/models.db")
     with connection():
-        database.create_tables(TABLES + SEARCH_TABLES + ANALYTICS_TABLES)
+        database.create_tables(TABLES + SEARCH_TABLES + ANALYTICS_TABLES + STUDIO_TABLES)
         by_models = shape(database.obj)
     assert by_migrations.keys() == by_models.keys()
     for table, described in by_models.items():

@@ -149,3 +149,23 @@ def test_without_a_signature_that_holds_the_page_is_closed(anonymous, client, ap
 def test_a_public_channels_page_hands_no_signature_on(anonymous, channel):
     page = anonymous.get(f"/watch/{channel['id']}?signature=1795424564-b1mYxQ0d3p7K9sVJtW2fZg").text
     assert "signature" not in page
+
+
+def test_the_embedded_player_opens_with_the_signature_and_not_without(anonymous, client, private):
+    signature = signature_of(playback(client, private))
+    assert anonymous.get(f"/embed/{private['id']}").status_code == 403
+    page = anonymous.get(f"/embed/{private['id']}?signature={signature}")
+    assert page.status_code == 200
+    assert f"/state?signature={signature}" in page.text
+
+
+def test_the_broadcaster_sees_a_signed_channel_in_the_studio(
+    anonymous, app, client, hooks, lifecycle, private, now, db
+):
+    link = client.post(f"/v1/live/{private['id']}/studio", json={}).json["data"]
+    hooks.publish(private["streamToken"])
+    [session] = client.get(f"/v1/live/{private['id']}/session").json["data"]
+    assert lifecycle.playable(session["id"], now)
+    url = anonymous.get(f"{urlsplit(link['studioUrl']).path}/state").json["url"]
+    signature = re.search(r"/~([^/]+)/", url)[1]
+    assert app.extensions["livestream"].signer.valid(private["id"], signature, datetime.now(UTC))

@@ -18,8 +18,8 @@ from tests.serving import served
 from wire import camel, pretty_json
 
 # Contract, section 7: not in the envelope, so no calls. Below those of the second line are pages and files.
-NO_CALLS = {"/", "/sign-out", "/openapi.json", "/metrics"}
-NO_CALLS_BELOW = {"docs", "embed", "play", "static", "watch", "console"}
+NO_CALLS = {"/", "/oembed", "/sign-out", "/openapi.json", "/metrics"}
+NO_CALLS_BELOW = {"docs", "embed", "play", "static", "studio", "watch", "console"}
 FORM = "application/x-www-form-urlencoded"
 
 

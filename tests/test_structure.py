@@ -38,14 +38,16 @@ ARROWS = {
     "models_analytics": {"db", "models", "row"},
     "models_search": {"db", "models", "row"},
     "schemas_analytics": {"schemas", "wire"},
+    "models_studio": {"db", "models", "row"},
     "schemas_search": {"schemas", "wire"},
+    "schemas_studio": {"wire"},
     "schemas_webhook": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
     "audit": {"models"},
     "auth": {"config", "db", "errors", "models", "audit"},
     "live": {
         *("models", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
-        *("audit", "config", "release"),
+        *("audit", "config", "release", "models_studio"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
@@ -54,6 +56,7 @@ ARROWS = {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search", "schemas_webhook", "schemas_analytics"),
+        *("models_studio", "schemas_studio"),
     },
     "packager": {"config", "logs", "media", "wake"},
     "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
@@ -65,8 +68,8 @@ ARROWS = {
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
 ENVIRONMENT_IN = {"app.py", "packager.py", "worker.py", "demo/__main__.py"}
 # Contract, section 1. "/" and "/sign-out" are the console's door.
-PUBLIC = {"/", "/sign-out", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
-PUBLIC_BELOW = {"docs", "watch", "embed", "play", "static"}
+PUBLIC = {"/", "/oembed", "/sign-out", "/v1", "/healthz", "/readyz", "/openapi.json", "/docs", "/metrics"}
+PUBLIC_BELOW = {"docs", "watch", "embed", "play", "static", "studio"}
 
 
 def sources() -> list[Path]:
