@@ -9,6 +9,7 @@ from live.health import BITRATES, REASONS, Monitor, Received, bitrate_range, fou
 from live.reconcile import reconcile
 from media.servers import Publisher
 from models import TimelineEntry
+from routes.console.words import ADVICE
 from tests.story import after, again, arrival, new, payload, timeline
 
 VIDEO = {
@@ -103,6 +104,10 @@ def test_the_page_explains_every_reason_and_has_the_same_bitrates():
     assert re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)[: len(REASONS)] == [*REASONS]
     rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| ([\d,]+) \|$", page, re.MULTILINE)
     assert [tuple(int(each.replace(",", "")) for each in row) for row in rows] == [*BITRATES]
+
+
+def test_the_console_has_words_for_every_reason():
+    assert set(REASONS) <= ADVICE.keys()
 
 
 # From one look to the next.

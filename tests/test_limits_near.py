@@ -5,6 +5,7 @@ import pytest
 from live.reconcile import reconcile
 from media.servers import Publisher
 from models import TimelineEntry
+from routes.console.words import happened
 from tests.story import after, again, arrival, new, timeline
 
 
@@ -100,3 +101,12 @@ def test_a_duration_that_was_raised_meanwhile_is_not_told(lifecycle, limit, now)
     limit(maxDuration=7200)
     look(lifecycle, session, now, 2)
     assert warnings(channel) == []
+
+
+def test_the_console_says_which_limit_is_near_and_when_it_cuts(lifecycle, limit, now):
+    limit(maxHeight=240)
+    _, session = publishing(lifecycle, now)
+    look(lifecycle, session, now, 0)
+    headline, known = happened(TimelineEntry.get(TimelineEntry.kind == "limit_near"))
+    assert headline == "A limit is near"
+    assert known == "the picture is larger than the account may send; cut off at 2026-11-23 10:00:10 UTC"

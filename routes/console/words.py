@@ -37,6 +37,11 @@ REFUSED = {
     "limit_bitrate": "the bitrate was beyond the account's limit",
     "limit_height": "the picture was larger than the account may send",
 }
+NEAR = {
+    "limit_duration": "the account's time per channel will be used up",
+    "limit_bitrate": "the bitrate is beyond the account's limit",
+    "limit_height": "the picture is larger than the account may send",
+}
 LEFT = {
     "left": "the encoder disconnected",
     "lost": "the connection was lost",
@@ -75,9 +80,17 @@ ADVICE = {
         "The video is not H.264, which is what every browser plays.",
         "Choose H.264 (x264, NVENC H.264, Apple VT H264) as the video encoder.",
     ),
-    "audio": Advice(
-        "The sound is missing or not AAC.",
-        "Choose AAC at 96 to 160 kbit/s, and check that a sound source is not muted.",
+    "profile": Advice(
+        "The video has 10 bits or 4:2:2, which browsers and phones do not play.",
+        "Choose the profile high or main, and in OBS, Settings → Advanced, the color format NV12.",
+    ),
+    "audio_codec": Advice(
+        "The sound is not AAC with 44.1 or 48 kHz.",
+        "Choose AAC at 96 to 160 kbit/s, and in OBS, Settings → Audio, a sample rate of 48 kHz.",
+    ),
+    "no_audio": Advice(
+        "There is no sound.",
+        "Add a source with sound, and check that it is not muted; a silent one will do.",
     ),
     "starved": Advice(
         "Less arrives than is played: the network between encoder and server is too slow.",
@@ -148,6 +161,13 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
             return "Stream key replaced", "the encoder was disconnected" if detail.get("disconnect") else ""
         case "error":
             return "Signal error", reason
+        case "unstable":
+            return "Unstable", " ".join(advice(each).what for each in detail.get("reasons", []))
+        case "stable":
+            return "Stable again", ""
+        case "limit_near":
+            what = NEAR.get(detail.get("limit", ""), "")
+            return "A limit is near", f"{what}; cut off at {day_and_time(detail['endsAt'])}"
         case "ended":
             return "Ended", ENDED.get(reason, reason)
     known = " · ".join(f"{name}: {value}" for name, value in detail.items() if name != "sessionId")
