@@ -105,7 +105,7 @@ def test_a_duration_that_was_raised_meanwhile_is_not_told(lifecycle, limit, now)
 
 def test_the_console_says_which_limit_is_near_and_when_it_cuts(lifecycle, limit, now):
     limit(maxHeight=240)
-    channel, session = publishing(lifecycle, now)
+    _, session = publishing(lifecycle, now)
     look(lifecycle, session, now, 0)
     headline, known = happened(TimelineEntry.get(TimelineEntry.kind == "limit_near"))
     assert headline == "A limit is near"
