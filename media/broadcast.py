@@ -88,7 +88,7 @@ class Broadcast:
                 self._add(entry)
         if not entries:
             return
-        gone = self.live.trim(LISTED_S[self.job.mode])
+        gone = self.live.trim(LISTED_S[self.job.mode], at_least=self._needed())
         self.parts_gone.extend(
             (now_ms + GRACE_MS, self.folder / each.uri) for each in gone if NAME.search(each.uri)
         )
@@ -96,6 +96,11 @@ class Broadcast:
             self.folder / playlists.SOURCE, playlists.media(self.live, independent=self.slicer is None)
         )
         self.playable = True
+
+    def _needed(self) -> int:
+        """How many entries a player needs at least: three, and of parts all since the last key frame."""
+        numbers = [found["number"] for entry in self.live.entries if (found := NAME.search(entry.uri))]
+        return max(3, numbers.count(numbers[-1]) if numbers else 0)
 
     def _add(self, entry: Entry) -> None:
         """Wall time goes on from the entry before, where time stamps do."""

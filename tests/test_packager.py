@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from media import index, playlists
+from media import index, playlists, ts
 from media.broadcast import Broadcast, whole
 from media.index import Job
 from media.intake import Intake
@@ -329,6 +329,40 @@ def test_the_next_packager_goes_on_behind_the_last_part(config, packager):
     ends = [int(uri.rpartition("-")[2].removesuffix(".ts")) for uri in uris if "/p2-" in uri]
     assert ends == sorted(ends)
     assert ends[-1] == (RECORDING / "2.ts").stat().st_size
+
+
+def test_however_rare_key_frames_are_the_last_one_is_listed(config, packager):
+    nginx = Broadcaster(config, "ses_1", ULTRA)
+    frames = (RECORDING / "0.ts").read_bytes()
+    later = [(RECORDING / f"{n % 4}.ts").read_bytes()[376:] for n in range(1, 14)]
+    for written in range(len(later) + 1):
+        data = frames + b"".join(without_key_frames(each, n + 1) for n, each in enumerate(later[:written]))
+        (nginx.folder / "0.ts").write_bytes(data)
+        look(packager, NOW_MS + written * 1000)
+    found = shown(config).entries
+    assert sum(entry.seconds for entry in found) > 10
+    assert (nginx.folder.parent / found[0].uri).read_bytes().startswith(frames[:1000])
+
+
+def without_key_frames(packets: bytes, second: int) -> bytes:
+    """A second of a recording with its time moved on and its key frames unmarked."""
+    changed = bytearray(packets)
+    for frame in ts.frames(packets):
+        at = frame.offset
+        if frame.key:
+            changed[at + 5] &= ~0x40
+        pes = at + ts._payload(packets, at)
+        _write_time(changed, pes + 9, START + second * ts.CLOCK + (frame.pts - START) % ts.CLOCK)
+    return bytes(changed)
+
+
+START = 65_000  # the recording's first time stamp, about
+
+
+def _write_time(data: bytearray, at: int, pts: int) -> None:
+    data[at] = (data[at] & 0xF1) | (pts >> 30 & 7) << 1
+    data[at + 1], data[at + 2] = pts >> 22 & 0xFF, (pts >> 15 & 0x7F) << 1 | 1
+    data[at + 3], data[at + 4] = pts >> 7 & 0xFF, (pts & 0x7F) << 1 | 1
 
 
 def test_parts_that_nobody_can_ask_for_any_more_are_removed(config, packager):
