@@ -1,24 +1,25 @@
 """One channel: its page, its form, its ends."""
 
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
 import segno
-from flask import Blueprint, Response, current_app, jsonify, request, url_for
+from flask import Blueprint, Response, current_app, g, jsonify, request, url_for
 from markupsafe import Markup
 
 import audit
 from auth import may_see_stream_tokens
 from db import utcnow
-from live import analytics, listing, system, videos
+from live import analytics, listing, playback, system, videos
 from live.lifecycle import KEPT_AFTER_THE_END
 from live.snapshot import channel_object, session_ms
-from models import Channel, Session
+from models import Channel, Role, Session
 from routes.console import lists, words
 from routes.console.forms import Form
 from routes.console.page import go, page, wants_json
 from routes.context import box, own_channel
-from schemas import ChannelUpdate, Page
+from schemas import ChannelUpdate, Page, PlaybackCreate
 from schemas_analytics import ChannelStatisticsOut
 from schemas_search import VideoQuery
 
@@ -26,6 +27,7 @@ bp = Blueprint("channel", __name__, url_prefix="/channels/<channel_id>")
 
 LATEST = 8
 MINUTES = 60
+PREVIEWED_FOR = timedelta(hours=12)  # as long as the session may be idle
 
 
 @bp.get("")
@@ -62,6 +64,18 @@ def key(channel_id: str) -> Response:
     if wants_json():
         return jsonify(key=channel.stream_token)
     return page("console/channel_key.html", channel=channel, server=box.links.rtmp_url)
+
+
+@bp.post("/invite")
+def invite(channel_id: str) -> Response:
+    """An address for a viewer of a signed channel."""
+    channel = own_channel(channel_id)
+    form = Form.sent(PlaybackCreate())
+    with form.asking():
+        expires_in = form.load()["expires_in"]
+        made = playback.addresses(channel, None, expires_in, box.links, box.signer, utcnow())
+        return page("console/channel_invite.html", channel=channel, made=made, qr=qr_code(made["watch_url"]))
+    return go(".read", channel_id=channel.id)
 
 
 @bp.get("/edit")
@@ -175,10 +189,17 @@ def happened(entries: list[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def preview(channel: Channel) -> str:
-    """The player for other pages, of this very address: nobody else may frame it here."""
+def preview(channel: Channel) -> str | None:
+    """The player for other pages, of this very address: nobody else may frame it here.
+
+    None where it would be an address of a signed channel, which a token that only reads cannot make.
+    """
     endpoint = "pages.embed" if "pages.embed" in current_app.view_functions else "pages.watch"
-    return url_for(endpoint, channel_id=channel.id)
+    signed = channel.playback == "signed"
+    if signed and g.token.role == Role.READ:
+        return None
+    signature = {"signature": box.signer.sign(channel.id, utcnow() + PREVIEWED_FOR)} if signed else {}
+    return url_for(endpoint, channel_id=channel.id, **signature)
 
 
 @lru_cache(maxsize=256)
