@@ -11,7 +11,7 @@ from markupsafe import Markup
 import audit
 from auth import may_see_stream_tokens
 from db import utcnow
-from live import analytics, listing, playback, system, videos
+from live import analytics, listing, playback, studio, system, videos
 from live.lifecycle import KEPT_AFTER_THE_END
 from live.snapshot import channel_object, session_ms
 from models import Channel, Role, Session
@@ -22,6 +22,7 @@ from routes.context import box, own_channel
 from schemas import ChannelUpdate, Page, PlaybackCreate
 from schemas_analytics import ChannelStatisticsOut
 from schemas_search import VideoQuery
+from schemas_studio import StudioCreate
 
 bp = Blueprint("channel", __name__, url_prefix="/channels/<channel_id>")
 
@@ -76,6 +77,25 @@ def invite(channel_id: str) -> Response:
         made = playback.addresses(channel, None, expires_in, box.links, box.signer, utcnow())
         return page("console/channel_invite.html", channel=channel, made=made, qr=qr_code(made["watch_url"]))
     return go(".read", channel_id=channel.id)
+
+
+@bp.post("/studio")
+def studio_link(channel_id: str) -> Response:
+    """A page for the broadcaster, who has no token; its address is shown this once."""
+    channel = own_channel(channel_id)
+    form = Form.sent(StudioCreate())
+    with form.asking():
+        link, secret = studio.make(channel, form.load()["expires_in"], utcnow())
+        url = f"{box.links.public_url}/studio/{secret}"
+        return page("console/channel_studio.html", channel=channel, link=link, url=url, qr=draw(url))
+    return go(".read", channel_id=channel.id)
+
+
+@bp.post("/studio/back")
+def take_back_studio_links(channel_id: str) -> Response:
+    channel = own_channel(channel_id)
+    studio.take_back(channel, utcnow())
+    return go(".read", channel_id=channel.id, done="taken-back")
 
 
 @bp.get("/edit")
@@ -204,6 +224,11 @@ def preview(channel: Channel) -> str | None:
 
 @lru_cache(maxsize=256)
 def qr_code(address: str) -> Markup:
-    """As SVG within the page; a reader needs it dark on light, whatever the colours of the page. It takes 15 ms."""
+    """Drawn once: it takes 15 ms. Not for an address that is a secret, which would stay in memory."""
+    return draw(address)
+
+
+def draw(address: str) -> Markup:
+    """As SVG within the page; a reader needs it dark on light, whatever the colours of the page."""
     code = segno.make(address, error="m", micro=False)
     return Markup(code.svg_inline(omitsize=True, border=2, dark="#1d1b19", light="#fff"))  # noqa: S704 (of ours)

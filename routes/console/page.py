@@ -38,6 +38,7 @@ DONE = {
     "reset": "The old stream key is refused from now on.",
     "revoked": "Revoked: it is refused from now on.",
     "sent": "On its way.",
+    "taken-back": "Studio links that were made before open nothing from now on.",
 }
 
 
