@@ -1,6 +1,7 @@
 """Settings: read once from the environment, checked as a whole, then frozen (contract, section 9)."""
 
 import ipaddress
+import os
 import re
 import shutil
 import socket
@@ -48,6 +49,7 @@ class Config:
     webhook_allow_private: bool
     ffmpeg: str | None
     sqlite_any_version: bool
+    transcode_cores: float
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
     token_id: str | None = None
@@ -137,6 +139,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
+        transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),
             "max_live": env.limit("USER_MAX_LIVE"),
@@ -164,6 +167,11 @@ def from_env(environ: Mapping[str, str]) -> Config:
     if env.problems:
         raise ConfigError(sorted(set(env.problems)))
     return config
+
+
+def usable_cores() -> int:
+    """Those that this process may run on: a container may have fewer than the machine."""
+    return len(os.sched_getaffinity(0))
 
 
 def default_media_server() -> str:
@@ -238,6 +246,13 @@ class _Reader:
             self.problems.append(f"{name} must be a whole number of 0 or more, not {value!r}.")
             return None
         return int(value)
+
+    def cores(self, name: str, default: float) -> float:
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):
+            self.problems.append(f"{name} must be a number of processor cores, such as 1.5, not {value!r}.")
+            return default
+        return float(value)
 
     def days(self, name: str, default: int | None) -> timedelta | None:
         value = self.text(name, "never" if default is None else str(default))

@@ -183,7 +183,12 @@ class SessionOut(Wire):
 
 
 class ReceivedOut(Wire):
-    """What is coming in now; `bitrate` in kbit/s, over the last ten seconds."""
+    """What is coming in now; `bitrate` in kbit/s, over the last ten seconds.
+
+    `renditions`: what viewers can choose from, each with `name, width, height, fps, bitrate, state`: `source` as it
+    comes in, `transcoded`, or `left_out` for a `reason` (`no_room`, `overloaded`, `failed`, `switched_off`,
+    `ultra_low_latency`).
+    """
 
     session_id = fields.String(allow_none=True)
     encoder = fields.String(allow_none=True)
@@ -192,6 +197,7 @@ class ReceivedOut(Wire):
     audio = fields.Dict(allow_none=True)
     bitrate = fields.Integer(allow_none=True)
     bytes_in = fields.Integer(allow_none=True)
+    renditions = fields.List(fields.Dict(), allow_none=True)
 
 
 class TimelineOut(Wire):

@@ -31,11 +31,12 @@ from live.links import Links
 from live.reconcile import lost_all, reconcile
 from live.retention import forget, give_back
 from logs import set_up_logging
-from media import index, storage, watch
+from media import ffmpeg, index, storage, transcoders, watch
 from media.index import Job
 from media.playlog import Playlog
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
+from media.transcoders import Transcoders
 from models import Channel, Session, Status
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell, Doorman
@@ -71,6 +72,14 @@ class Worker:
         self.signals: dict[
             str, dict[str, Any]
         ] = {}  # of the open sessions, as the packager described them last
+        self.transcoders = Transcoders(
+            config.media_dir,
+            config.transcoders_dir,
+            program=ffmpeg.program(config.ffmpeg),
+            rtmp_port=config.rtmp_port,
+            cores=config.transcode_cores,
+            tell=lambda session_id, ladder: lifecycle.laddered(session_id, ladder.told(), utcnow()),
+        )
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
         self.count = Count(playlog)
@@ -125,6 +134,7 @@ class Worker:
                 self.look_wanted = False
                 self._step("media server", lambda: self._look(now, mono))
             self._step("sessions", lambda: self._tend_sessions(now, mono))
+            self._step("transcoders", lambda: self._transcode(mono))
             if rung or self._due("sweep", mono, SWEEP_EVERY_S):
                 self._step("sweep", self._sweep)
         if self.count.behind or self._due("viewers", mono, COUNT_EVERY_S):
@@ -182,6 +192,19 @@ class Worker:
             if state == "unplayable" and session.channel.status != Status.ERROR:
                 self.lifecycle.unplayable(session.id, watch.reason(signal), now)
 
+    def _transcode(self, mono: float) -> None:
+        jobs = [
+            transcoders.Job(
+                session.channel.id,
+                session.id,
+                tuple(session.channel.transcode_profile),
+                session.silent_since is None,
+                index.read_signal(self.config.media_dir / session.channel.id / session.id),
+            )
+            for session in Session.all_open()
+        ]
+        self.transcoders.sync(jobs, mono)
+
     def _sweep(self) -> None:
         """Close what nobody publishes to any more, and remove what is left of channels that are over or no more."""
         media_dir, ingest_dir = self.config.media_dir, self.config.ingest_dir
@@ -204,6 +227,7 @@ class Worker:
 
     def _measure(self) -> None:
         """On the side: many files take a while to look at, and nothing waits for the sum."""
+        self.transcoders.trim_logs()
 
         def look() -> None:
             self.stored_bytes = storage.bytes_below(self.config.media_dir)

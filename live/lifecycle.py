@@ -21,6 +21,7 @@ from live.events import emit, note, note_refused
 from live.health import Health, health
 from live.limits import Limits
 from live.links import Links
+from live.renditions import ladder_of
 from live.snapshot import session_ms
 from live.text import folded
 from models import Channel, EndReason, EventName, Session, Status, new_id, new_stream_token
@@ -207,6 +208,16 @@ class Lifecycle:
         """Tell the timeline that a limit will cut the publisher off."""
         session.warned = (session.warned or {}) | {limit: to_ms(now)}
         note(channel, "limit_near", now, sessionId=session.id, limit=limit, endsAt=iso(ends_at))
+
+    def laddered(self, session_id: str, told: dict[str, Any], now: datetime) -> bool:
+        """What is made of the session's picture, and what is left out. False: it is over, or was said already."""
+        with self._of_open_session(session_id) as (channel, session):
+            nothing = not any(told.values())
+            known = ladder_of(session) if session else None
+            if session is None or told == known or (nothing and known is None):
+                return False
+            note(channel, "ladder", now, sessionId=session.id, **told)
+        return True
 
     # What time does.
 

@@ -15,6 +15,7 @@ from media.index import Segment
 from media.intake import MEASURED_SEGMENTS, Intake
 from media.parts import NAME, Part, Slicer
 from media.playlists import Entry, MediaPlaylist, Variant
+from media.renditions import Renditions, made_of
 from media.storage import write_public
 
 ULTRA = "ultra-low-latency"
@@ -36,6 +37,7 @@ class Broadcast:
         self.job = index.read_job(intake.folder)
         self.live = _read(self.folder / playlists.SOURCE)
         self.slicer = self._slicer() if self.job.mode == ULTRA else None
+        self.renditions = Renditions(intake.folder, self.job.mode, independent=self.slicer is None)
         self.playable = any(self._is_ours(entry) for entry in self.live.entries)
         self.said: tuple[object, ...] = ()  # what the multivariant playlist says
         self.dvr: MediaPlaylist | None = None
@@ -50,6 +52,7 @@ class Broadcast:
             self._show([self._of_part(part, now_ms) for part in self.slicer.look()], now_ms)
         else:
             self._show([self._of_segment(segment) for segment in fresh], now_ms)
+        self.renditions.look(self.live, fresh, now_ms)
         if fresh:
             self.intake.keep(fresh)
         learned = not self.intake.measures and self.intake.probe()
@@ -72,6 +75,7 @@ class Broadcast:
     def finish(self, now_ms: int) -> None:
         """The publisher has left and nginx has closed its files: show what is left, and say that this was all."""
         self.look(now_ms)
+        self.renditions.finish(self.live)
         if self.dvr:
             self.dvr_at_ms = 0
             self._write_dvr([], now_ms)
@@ -135,7 +139,8 @@ class Broadcast:
         signal, measured = self.intake.signal(), len(self.intake.measures)
         video = signal["video"]
         size = (video["width"], video["height"]) if video else None
-        said = (signal["codecs"], size, measured == MEASURED_SEGMENTS or min(measured, 1))
+        others = self.renditions.variants(signal["codecs"])
+        said = (signal["codecs"], size, measured == MEASURED_SEGMENTS or min(measured, 1), others)
         if said == self.said:
             return
         self.said = said
@@ -148,10 +153,11 @@ class Broadcast:
             size=size,
             fps=video.get("fps"),
         )
-        write_public(self.folder / playlists.MASTER, playlists.master([source]))
+        write_public(self.folder / playlists.MASTER, playlists.master([source, *others]))
         if self.job.dvr:
             seekable = replace(source, uri=playlists.SOURCE_DVR)
-            write_public(self.folder / playlists.MASTER_DVR, playlists.master([seekable]))
+            others = self.renditions.variants(signal["codecs"], dvr=True)
+            write_public(self.folder / playlists.MASTER_DVR, playlists.master([seekable, *others]))
 
     def _peak_of_parts(self) -> int:
         rates = [0.0]
@@ -173,6 +179,7 @@ class Broadcast:
         self.dvr_at_ms = now_ms
         self.dvr.trim(DVR_S)
         write_public(self.folder / playlists.SOURCE_DVR, playlists.media(self.dvr))
+        self.renditions.follow_dvr(self.dvr)
 
     # What nobody needs any more.
 
@@ -196,8 +203,11 @@ class Broadcast:
         )
 
 
-def whole(channel: Path) -> MediaPlaylist:
-    """Everything of a channel that is on disk, over all its sessions: what catch-up shows, and DVR the end of."""
+def whole(channel: Path, rendition: str = "") -> MediaPlaylist:
+    """Everything of a channel that is on disk, over all its sessions: what catch-up shows, and DVR the end of.
+
+    `rendition`: as far as it was made, "480p" say, and the source where it was not.
+    """
     found = MediaPlaylist()
     for folder, each in index.sessions(channel):
         if not found.entries:
@@ -205,7 +215,9 @@ def whole(channel: Path) -> MediaPlaylist:
             found.breaks = each.breaks
         for number, segment in enumerate(each.segments):
             broken = segment.broken or (number == 0 and bool(found.entries))
-            found.add(Entry(f"{folder.name}/{segment.file}", segment.seconds, segment.began_ms, broken))
+            uri = f"{folder.name}/{segment.file}"
+            uri = made_of(channel, uri, rendition) if rendition else uri
+            found.add(Entry(uri, segment.seconds, segment.began_ms, broken))
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from media.ladder import LINES
 from media.storage import write_public
 
 SEGMENTS = "segments"
@@ -109,7 +110,8 @@ def forget_before(folder: Path, index: Index, wall_ms: int) -> None:
     if len(old) < max(10, len(index.segments) // 20):
         return
     for segment in old:
-        (folder / segment.file).unlink(missing_ok=True)
+        for name in ("", *LINES):
+            (folder / name / segment.file).unlink(missing_ok=True)
     del index.segments[: len(old)]
     index.breaks += sum(segment.broken for segment in old)
     begin(folder, index)

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 NGINX_PLAYLIST = "index.m3u8"
 MEASURED_SEGMENTS = 10
 PROBED_BYTES = 256 * 1024
+GUESSED_BY = 6
 
 
 @dataclass
@@ -63,7 +64,7 @@ class Intake:
 
     def probe(self) -> bool:
         """Look at what has come of the first segment, before it is whole; True if something new is known."""
-        if self.video and self.audio:
+        if self.video.get("fps") and self.audio:
             return False
         try:
             with open(self.folder / f"{self.known.next_number}.ts", "rb") as file:
@@ -74,7 +75,9 @@ class Intake:
             return False
         self.probed = len(data)
         known = len(self.video), len(self.audio)
-        self._describe(data, list(ts.frames(data)))
+        found = list(ts.frames(data))
+        self._describe(data, found)
+        self._guess_rate(found)
         return (len(self.video), len(self.audio)) != known
 
     def _open(self, now_ms: int) -> None:
@@ -150,6 +153,12 @@ class Intake:
             self.codecs = ",".join(filter(None, codecs))
         elif heard and "mp4a" not in self.codecs:
             self.codecs = ",".join(filter(None, [self.codecs, "mp4a.40.2"]))
+
+    def _guess_rate(self, found: list[ts.Frame]) -> None:
+        """By its first pictures, until a segment has been measured."""
+        times = sorted(frame.pts for frame in found if frame.video)
+        if self.video and len(times) > GUESSED_BY and (span := ts.seconds_between(times[0], times[-1])) > 0:
+            self.video["fps"] = round((len(times) - 1) / span, 2)
 
     def _measure(self, data: bytes, found: list[ts.Frame], seconds: float, broken: bool) -> None:
         groups = []

@@ -18,6 +18,7 @@ from errors import (
     ok_list,
 )
 from live import analytics, listing, playback, system
+from live.renditions import renditions_of
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
 from routes.call import call
@@ -156,7 +157,10 @@ def read_timeline(channel_id: str, asked: Asked) -> Response:
 def read_metadata(channel_id: str) -> Response:
     """Read what is being received now: the media of the running session, null where nobody publishes."""
     session = Session.open_of(own_channel(channel_id))
-    return ok(ReceivedOut.show(session.__data__ | {"session_id": session.id} if session else {}))
+    if session is None:
+        return ok(ReceivedOut.show({}))
+    found = {"session_id": session.id, "renditions": renditions_of(session)}
+    return ok(ReceivedOut.show(session.__data__ | found))
 
 
 @bp.get("/<channel_id>/statistics")

@@ -1,5 +1,6 @@
 """Settings: contract section 9. Wrong ones stop the start with a sentence that names the variable."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def test_nothing_set_means_the_defaults_of_the_contract(monkeypatch, tmp_path):
     assert config.rtmp_url == "rtmp://127.0.0.1:1935/live"
     assert config.worker == "inside"
     assert config.webhook_allow_private is True
+    assert config.transcode_cores == max(0.5, len(os.sched_getaffinity(0)) - 1)
     assert (config.hook_port, config.media_bind, config.trusted_proxy, config.ffmpeg) == (None,) * 4
     assert (config.token_id, config.token_secret) == (None, None)
 
@@ -99,6 +101,7 @@ WRONG = {
     "WORKER": ("outside", "1"),
     "WEBHOOK_ALLOW_PRIVATE": ("yes", "true", "2"),
     "FFMPEG": ("/nowhere/ffmpeg", "/etc/passwd"),
+    "TRANSCODE_CORES": ("-1", "all", "1,5", "1e9"),
     "DATABASE_URL": (
         *("sqlite:///", "sqlite://", "sqlite://x.db", "sqlite:x.db", "sqlite:///:memory:", "x.db"),
         *("sqlite:///file.db?mode=memory", "sqlite:///file.db#x", "postgresql://x/y", "sqlite:////:memory:"),

@@ -9,7 +9,7 @@ from tests.story import after, arrival, new, sessions
 
 VIDEO = {"codec": "H264", "profile": "High", "width": 1280, "height": 720, "fps": 25}
 AUDIO = {"codec": "AAC", "sampleRate": 48000, "channels": 2}
-NOTHING = ("sessionId", "encoder", "startTime", "video", "audio", "bitrate", "bytesIn")
+NOTHING = ("sessionId", "encoder", "startTime", "video", "audio", "bitrate", "bytesIn", "renditions")
 
 
 @pytest.fixture
