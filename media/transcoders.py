@@ -31,6 +31,7 @@ HOPELESS_DEATHS = 6
 STALLED_S = 15.0
 # How long the box is given to settle, after a start or after it was relieved, before it counts as overloaded.
 SETTLE_S = 20.0
+MOVES_S = 3.0
 LATE_SEGMENTS = 5  # in a row
 TERM_GRACE_S = 3.0
 LOG_BYTES = 256 * 1024
@@ -72,6 +73,11 @@ class Transcoder:
     @property
     def cores(self) -> float:
         return self.ladder.cores if self.ladder else 0.0
+
+    def newest(self) -> int:
+        """When a file of it came or went last."""
+        folders = [self.folder / name / ladder.GROUPS for name in self.ladder.names]
+        return max((folder.stat().st_mtime_ns for folder in folders), default=0)
 
     def late(self) -> int:
         """How many segments in a row it was too late for, by what the packager says; the worst of its renditions."""
@@ -199,6 +205,7 @@ class Transcoders:
                 umask=0o022,
             )
         each.last_start = each.moved_at = now
+        each.seen = each.newest()
         each.process.nice(NICE)
 
     def _note_death(self, each: Transcoder, now: float) -> None:
@@ -208,10 +215,7 @@ class Transcoders:
         each.next_start = now + BACKOFF_S[min(each.deaths - 1, len(BACKOFF_S) - 1)]
 
     def _stalled(self, each: Transcoder, now: float) -> bool:
-        newest = max(
-            ((each.folder / name / ladder.GROUPS).stat().st_mtime_ns for name in each.ladder.names), default=0
-        )
-        if newest != each.seen:
+        if (newest := each.newest()) != each.seen:
             each.seen, each.moved_at = newest, now
         return now - each.moved_at > STALLED_S
 
@@ -225,7 +229,10 @@ class Transcoders:
         behind = [
             each
             for each in self.known.values()
-            if each.alive and now - each.last_start >= SETTLE_S and each.late() >= LATE_SEGMENTS
+            if each.alive
+            and now - each.last_start >= SETTLE_S
+            and now - each.moved_at < MOVES_S  # what hangs is not slow
+            and each.late() >= LATE_SEGMENTS
         ]
         if behind:
             self.relieved_at = now
