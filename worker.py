@@ -186,11 +186,12 @@ class Worker:
         }
         for session in sessions.values():
             signal = self.signals[session.id]
-            state = self.watch.judge(session.id, signal, session.silent_since is None, mono)
+            announced = bool(session.video) if session.video or session.audio else None
+            state = self.watch.judge(session.id, signal, session.silent_since is None, mono, announced)
             if state == "playable" and session.channel.status != Status.LIVE:
                 self.lifecycle.playable(session.id, now)
             if state == "unplayable" and session.channel.status != Status.ERROR:
-                self.lifecycle.unplayable(session.id, watch.reason(signal), now)
+                self.lifecycle.unplayable(session.id, watch.reason(signal, announced), now)
 
     def _transcode(self, mono: float) -> None:
         jobs = [

@@ -30,7 +30,7 @@ def transcode_argv(
         # Without it a source that went without a word is read for ever, and SIGTERM ignored.
         *("-rw_timeout", "15000000"),
         # Half a second of looking is enough: RTMP sends both codecs' headers first.
-        *("-analyzeduration", "500000", "-fflags", "nobuffer"),
+        *("-analyzeduration", "500000"),
         *("-copyts", "-threads", "2", "-f", "live_flv", "-i", source),
     ]
     for rendition in renditions:

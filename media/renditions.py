@@ -73,6 +73,11 @@ class Making:
     at_work: bool = False  # what it made last was in time
     late: int = 0
 
+    def expects(self, now_ms: int) -> bool:
+        """Whether something may come that matters: that is waited for, or tells that it is worth waiting again."""
+        last = next(reversed(self.missed.values()), 0)
+        return bool(self.waiting) or now_ms - last < self.wait_ms
+
     def look(self, now_ms: int) -> None:
         """Make segments of what the transcoder has finished; give up what it has not finished in time."""
         self._read_groups()
@@ -145,7 +150,7 @@ class Renditions:
 
     def look(self, live: MediaPlaylist, fresh: list[Segment], now_ms: int) -> None:
         """Let the live playlists of the renditions follow the source's. `fresh`: segments that have become whole."""
-        if not fresh and not any(each.waiting for each in self.making.values()):
+        if not fresh and not any(each.expects(now_ms) for each in self.making.values()):
             return
         if fresh:
             self._read_ladder()

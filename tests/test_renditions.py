@@ -117,6 +117,20 @@ def test_what_comes_too_late_is_thrown_away_and_what_comes_in_time_again_is_show
     assert read_state(nginx.folder) == {NAME: 0}
 
 
+def test_what_comes_soon_after_a_segment_went_without_it_is_worth_waiting_for_from_then_on(config, packager):
+    """A key frame every four seconds: nothing else happens before the next segment is whole."""
+    nginx = Transcoded(config, "ses_1")
+    nginx.segment(0, 4.0)
+    look(packager)
+    nginx.transcode(0)
+    look(packager, NOW_MS + 500)
+    nginx.segment(1, 4.0)
+    look(packager, NOW_MS + 4000)
+    nginx.transcode(1)
+    look(packager, NOW_MS + 4500)
+    assert uris(config) == ["ses_1/0.ts", "ses_1/360p/1.ts"]
+
+
 def test_a_segment_of_several_groups_waits_for_all_and_joins_them(config, packager):
     nginx = Transcoded(config, "ses_1")
     nginx.begin(packager)

@@ -3,7 +3,7 @@
 import pytest
 
 from media import watch
-from media.watch import HOPELESS_S, STALLED_S, Watch
+from media.watch import HOPELESS_S, STALLED_S, UNSEEN_S, Watch
 
 
 def signal(number: int | None, playable: bool = True, group_s: float = 1.0) -> dict:
@@ -29,6 +29,22 @@ def test_nothing_for_long_cannot_be_played(judge):
 
 def test_a_part_is_enough_before_the_first_segment_is_whole(judge):
     assert judge(signal(None), 0.0) == "playable"
+
+
+def test_sound_alone_is_playable_once_it_is_known_that_there_is_no_picture():
+    sound = {"lastNumber": 0, "playable": True, "video": {}}
+    watching = Watch()
+    assert watching.judge("ses_1", sound, True, 0.0) is None
+    assert watching.judge("ses_1", sound, True, 1.0, False) == "playable"
+
+
+def test_a_picture_that_is_announced_and_never_seen_is_of_a_codec_that_cannot_be_played():
+    sound = {"lastNumber": 0, "playable": True, "video": {}}
+    watching = Watch()
+    assert watching.judge("ses_1", sound, True, 0.0, True) is None
+    assert watching.judge("ses_1", sound | {"lastNumber": 5}, True, UNSEEN_S + 1, True) == "unplayable"
+    assert watch.reason(sound, True) == watch.UNSEEN
+    assert watching.judge("ses_1", signal(6), True, UNSEEN_S + 2, True) == "playable", "it came after all"
 
 
 def test_segments_that_move_are_playable(judge):
