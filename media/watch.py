@@ -49,7 +49,10 @@ class Watch:
             seen.number, seen.moved_at = number, now
         still_s = now - seen.moved_at
         if signal.get("playable") and not signal["video"] and announced is not False:
-            return "unplayable" if announced and now - seen.began > UNSEEN_S else None
+            if now - seen.began <= UNSEEN_S:
+                return None
+            if announced:
+                return "unplayable"
         if number is None:
             return "unplayable" if still_s > HOPELESS_S else "playable" if signal.get("playable") else None
         group_s = signal["video"].get("keyframeInterval") or 0
