@@ -189,7 +189,7 @@ def test_another_size_within_a_connection_is_another_ladder(box, tmp_path):
 
 
 def test_a_worker_that_is_killed_and_a_transcoder_that_is_killed_leave_no_hole(box):
-    made = box.create(stopTimeout=0)
+    made = box.create(stopTimeout=0, mode="low-latency", dvr=True)
     folder = str(box.data_dir / "media" / made["id"])
     with Encoder(box, made["streamToken"], size="854x480"):
         until(lambda: rendered(box, made["id"]), 30, "segments are made")
@@ -214,9 +214,21 @@ def test_a_worker_that_is_killed_and_a_transcoder_that_is_killed_leave_no_hole(b
             "segments are made again",
         )
         shown = playlist(box, made["id"], "360p").entries
+        dvr = playlist(box, made["id"], "360p_dvr").entries
+        assert dvr[:3] == playlist(box, made["id"], "360p").entries[:3]
         numbers = [int(entry.uri.rpartition("/")[2].removesuffix(".ts")) for entry in shown]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     until(lambda: not transcoders(folder), 15, "it ends with its session")
+
+
+def test_a_box_that_stops_takes_its_transcoders_along():
+    with short_folder() as folder, running_box(folder, TRANSCODE_CORES="4") as stopping:
+        made = stopping.create()
+        with Encoder(stopping, made["streamToken"], size="854x480", stubborn=True):
+            [transcoder] = until(lambda: transcoders(str(stopping.data_dir / "media")), 15, "it runs")
+            stopping.stop()
+            assert not transcoder.is_running()
+            assert transcoders(str(stopping.data_dir / "media")) == []
 
 
 def test_a_viewer_goes_up_and_down_between_renditions_without_an_error(box):
