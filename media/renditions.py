@@ -178,8 +178,9 @@ class Renditions:
 
     def variants(self, codecs: str, *, dvr: bool = False) -> list[Variant]:
         """Lines of the multivariant playlist, the largest first."""
-        sound = next((codec for codec in codecs.split(",") if codec.startswith("mp4a")), "")
-        found = [each.variant(sound) for each in reversed(self.ladder.renditions)] if self.ladder else []
+        found = (
+            [each.variant(_sound(codecs)) for each in reversed(self.ladder.renditions)] if self.ladder else []
+        )
         return [replace(each, uri=each.uri.replace(".", "_dvr.")) for each in found] if dvr else found
 
     def names(self, source: str) -> list[str]:
@@ -259,9 +260,19 @@ def made_of(channel: Path, uri: str, name: str) -> str:
     return made if (channel / made).exists() else uri
 
 
-def renditions_of(session: Path) -> list[str]:
-    """The names of what a session has folders for, the largest first."""
-    return [name for name in LINES if (session / name).is_dir()]
+def kept(channel: Path, codecs: str) -> list[Variant]:
+    """Of a whole broadcast, what was made in any of its sessions, the largest first: see broadcast.whole."""
+    found: dict[str, Variant] = {}
+    for session in sorted(path.parent for path in channel.glob(f"*/{LADDER}")):
+        ladder = read_ladder(session)
+        for each in ladder.renditions if ladder else ():
+            if any((session / each.name).glob("*.ts")):
+                found[each.name] = each.variant(_sound(codecs))
+    return [found[name] for name in LINES if name in found]
+
+
+def _sound(codecs: str) -> str:
+    return next((codec for codec in codecs.split(",") if codec.startswith("mp4a")), "")
 
 
 def _read(path: Path) -> MediaPlaylist | None:

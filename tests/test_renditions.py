@@ -10,7 +10,7 @@ from media import index, playlists, ts
 from media.broadcast import whole
 from media.index import Job
 from media.ladder import GROUPS, Picture, plan
-from media.renditions import read_state, write_ladder
+from media.renditions import kept, read_state, write_ladder
 from tests.test_packager import CHANNEL, NOW_MS, RECORDING, Broadcaster, config, look, packager, rung, shown
 
 __all__ = ["config", "packager", "rung"]
@@ -227,6 +227,8 @@ def test_dvr_and_the_whole_broadcast_have_it_too(config, packager):
     assert same_but_for_files(config, "360p_dvr.m3u8", playlists.SOURCE_DVR)
     assert "360p_dvr.m3u8" in (config.media_dir / CHANNEL / playlists.MASTER_DVR).read_text()
     assert [entry.uri for entry in whole(config.media_dir / CHANNEL, NAME).entries] == expected
+    [said] = kept(config.media_dir / CHANNEL, "avc1.42c01e,mp4a.40.2")
+    assert (said.uri, said.size, said.codecs) == (LIVE, (640, 360), "avc1.64001e,mp4a.40.2")
 
 
 def test_old_segments_go_with_what_was_made_of_them(config, packager):
