@@ -68,6 +68,19 @@ def shown(config, name: str = playlists.SOURCE) -> playlists.MediaPlaylist:
     return playlists.parse((config.media_dir / CHANNEL / name).read_text())
 
 
+def test_size_and_rate_of_the_picture_are_known_before_the_first_segment_is_whole(config, packager, rung):
+    nginx = Broadcaster(config, "ses_1", Job())
+    nginx.grow(0, 15_000)
+    look(packager)
+    early = index.read_signal(nginx.folder)["video"]
+    nginx.segment(0)
+    look(packager)
+    video = index.read_signal(nginx.folder)["video"]
+    assert (early["width"], early["height"]) == (video["width"], video["height"])
+    assert early["fps"] == pytest.approx(video["fps"], rel=0.05)
+    assert rung
+
+
 def test_the_first_whole_segment_is_playable_and_the_worker_is_told_at_once(config, packager, rung):
     nginx = Broadcaster(config, "ses_1", Job())
     nginx.grow(0, 3000)
