@@ -200,7 +200,7 @@ class Worker:
                 session.id,
                 tuple(session.channel.transcode_profile),
                 session.silent_since is None,
-                index.read_signal(self.config.media_dir / session.channel.id / session.id),
+                self.signals.get(session.id, {}),
             )
             for session in Session.all_open()
         ]
