@@ -105,6 +105,7 @@ class Channel(Row):
     due_at = UtcField(null=True, index=True)  # the next moment at which a timer of this channel may act
     sent_ms = BigIntegerField(default=0)  # time on air of the sessions that are over
     seq = IntegerField(default=0)  # of its last event
+    kept = JsonField(default=dict, constraints=[SQL("DEFAULT '{}'")])  # see live/videos.py
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:
@@ -253,9 +254,8 @@ class Delivery(Row):
     status = CharField(default=DeliveryStatus.PENDING)
     attempts = IntegerField(default=0)
     created_at = UtcField()
-    next_at = UtcField(
-        null=True
-    )  # when it may be claimed; null behind an older one of its queue, or when over
+    # When it may be claimed; null behind an older one of its queue, or when over.
+    next_at = UtcField(null=True)
     lease_until = UtcField(null=True)  # a worker has it until then; next_at is the same moment meanwhile
 
 
