@@ -52,6 +52,7 @@ class Config:
     transcode_cores: float
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
+    disk_min_free: int | None = None  # MB; None: see media/disk.py
     token_id: str | None = None
     token_secret: str | None = field(default=None, repr=False)
 
@@ -155,7 +156,9 @@ def from_env(environ: Mapping[str, str]) -> Config:
             "channels": env.days("RETENTION_CHANNELS_DAYS", None),
             "analytics": env.days("RETENTION_ANALYTICS_DAYS", 90),
             "analytics_hourly": env.days("RETENTION_ANALYTICS_HOURLY_DAYS", 1095),
+            "videos": env.days("RETENTION_VIDEOS_DAYS", None),
         },
+        disk_min_free=env.limit("DISK_MIN_FREE"),
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
     )

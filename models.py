@@ -107,6 +107,7 @@ class Channel(Row):
     seq = IntegerField(default=0)  # of its last event
     health = CharField(null=True)  # as it was last while live, with its reasons (live/health.py)
     health_reasons = JsonField(null=True)
+    kept = JsonField(default=dict, constraints=[SQL("DEFAULT '{}'")])  # see live/videos.py
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:

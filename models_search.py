@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from peewee import (
+    SQL,
     AutoField,
     BigIntegerField,
     CharField,
@@ -39,7 +40,10 @@ class VideoType(StrEnum):
 
 
 class Video(Row):
-    """What is left of a broadcast. `path` and `thumbnail` are below DATA_DIR/media and, for viewers, /play."""
+    """What is left of a broadcast. `path` and `thumbnail` are below DATA_DIR/media and, for viewers, /play.
+
+    A catch-up is many files; the one to download is made when it is asked for, and goes again (`download`).
+    """
 
     pk = AutoField()
     id = CharField(unique=True)
@@ -53,6 +57,10 @@ class Video(Row):
     duration = IntegerField()  # seconds
     size = BigIntegerField()  # bytes
     created_at = UtcField()
+    session_id = CharField(null=True)  # of a recording
+    asked_at = UtcField(null=True)  # when its download was last asked for
+    download = CharField(null=True)  # "ready" or "failed", null until it has been made
+    download_size = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
 
     @classmethod
     def with_channel(cls) -> ModelSelect:
@@ -76,6 +84,7 @@ class VideoTag(Row):
 
 
 Video.add_index(Video.created_at, Video.pk, name="video_listed")
+Video.add_index(Video.index(Video.asked_at, name="video_asked").where(Video.asked_at.is_null(False)))
 Video.add_index(Video.account_id, Video.created_at, Video.pk, name="video_listed_by_account")
 Video.add_index(Video.channel, Video.created_at, Video.pk, name="video_listed_by_channel")
 Video.add_index(Video.type, Video.created_at, Video.pk, name="video_listed_by_type")

@@ -7,6 +7,7 @@ from wire import AccountId, Choice, CommaList, Instant, Number, Text, Wire
 
 KINDS = ("channel", "video")
 VIDEO_TYPES = ("catchup", "record")
+DOWNLOADS = ("preparing", "ready", "failed")
 LONGEST = 10**9  # seconds: some 30 years
 
 
@@ -44,6 +45,15 @@ class VideoOut(Wire):
     duration = fields.Integer()
     size = fields.Integer()
     created_at = Instant()
+
+
+class DownloadOut(Wire):
+    """The file to download: `url` once it is ready; it goes again at `expiresAt`, unless it is asked for again."""
+
+    status = one_of(DOWNLOADS)
+    url = fields.String(allow_none=True)
+    size = fields.Integer(allow_none=True)
+    expires_at = Instant(allow_none=True)
 
 
 class FoundOut(Wire):

@@ -23,6 +23,7 @@ import psutil
 from config import Config, ConfigError, from_env
 from db import UnsafeSqliteError, database, utcnow
 from delivery.dispatcher import Dispatcher
+from keeper import Keeper
 from live.audience import Count
 from live.health import Monitor
 from live.lifecycle import Lifecycle
@@ -32,12 +33,11 @@ from live.reconcile import lost_all, reconcile
 from live.retention import forget, give_back
 from logs import set_up_logging
 from media import ffmpeg, index, storage, transcoders, watch
-from media.index import Job
 from media.playlog import Playlog
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
 from media.transcoders import Transcoders
-from models import Channel, Session, Status
+from models import Session, Status
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell, Doorman
 
@@ -63,6 +63,7 @@ class Worker:
         lifecycle: Lifecycle,
         media: MediaServer | None,
         dispatcher: Dispatcher,
+        keeper: Keeper,
     ) -> None:
         self.config = config
         self.lifecycle = lifecycle
@@ -83,10 +84,13 @@ class Worker:
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
         self.count = Count(playlog)
+        self.keeper = keeper
         self.stopping = threading.Event()
         self.last: dict[str, float] = {}
         self.media_seen_at: float | None = None
         self.media_problem = ""
+        self.publishing: set[str] = set()  # sessions that the media server had at the last look
+        self.letting_go = False  # of a session that is over, which the media server still has
         self.look_wanted = True
         self.forgetting = False
         self.stored_bytes: int | None = None
@@ -96,12 +100,14 @@ class Worker:
         with open(self.config.run_dir / "worker.lock", "w") as turn:
             if self._await(turn):
                 self._work()
+        self.keeper.stop()
         self.dispatcher.stop()
 
     def _work(self) -> None:
         doorman = Doorman(self.config.wake_socket)
         with database.connection_context():
             self.dispatcher.start()
+            self.keeper.start()
             rung = True
             while not self.stopping.is_set():
                 pause = self.tick(utcnow(), time.monotonic(), rung)
@@ -127,16 +133,20 @@ class Worker:
         """One step of everything that is due; returns how many seconds may pass before the next."""
         if rung:
             self.dispatcher.wake()
+            self.keeper.wake()
             self.look_wanted = True
         self._step("timers", lambda: self.lifecycle.run_due(now))
         if self.media:
-            if self._due("look", mono, LOOK_AT_MOST_EVERY_S if self.look_wanted else LOOK_EVERY_S):
+            soon = self.look_wanted or self.letting_go
+            if self._due("look", mono, LOOK_AT_MOST_EVERY_S if soon else LOOK_EVERY_S):
                 self.look_wanted = False
                 self._step("media server", lambda: self._look(now, mono))
             self._step("sessions", lambda: self._tend_sessions(now, mono))
             self._step("transcoders", lambda: self._transcode(mono))
-            if rung or self._due("sweep", mono, SWEEP_EVERY_S):
+            if rung or self.letting_go or self._due("sweep", mono, SWEEP_EVERY_S):
                 self._step("sweep", self._sweep)
+            if self._due("orphans", mono, FORGET_EVERY_S):
+                self._step("orphans", self.keeper.find_orphans)
         if self.count.behind or self._due("viewers", mono, COUNT_EVERY_S):
             self._step("viewers", lambda: self.count.step(now))
         if self._due("measure", mono, MEASURE_EVERY_S):
@@ -145,7 +155,7 @@ class Worker:
             self._step("retention", lambda: self._forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
             self._step("pulse", self._pulse)
-        return 0.1 if self.media and self.look_wanted else 0.5
+        return 0.1 if self.media and (self.look_wanted or self.letting_go) else 0.5
 
     def _step(self, name: str, act: Callable[[], object]) -> None:
         try:
@@ -170,7 +180,9 @@ class Worker:
             self.media_seen_at = mono if self.media_seen_at is None else self.media_seen_at
             if error.gone or mono - self.media_seen_at >= UNREACHABLE_S:
                 lost_all(self.lifecycle, now)
+                self.publishing = set()
             return
+        self.publishing = {publisher.stream for publisher in look.publishers}
         self.media_seen_at, self.media_problem = mono, ""
         unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
         for client_id in unwanted:
@@ -207,19 +219,14 @@ class Worker:
         self.transcoders.sync(jobs, mono)
 
     def _sweep(self) -> None:
-        """Close what nobody publishes to any more, and remove what is left of channels that are over or no more."""
-        media_dir, ingest_dir = self.config.media_dir, self.config.ingest_dir
+        """Close what nobody publishes to any more, once the media server has let go of it: its last segment counts."""
+        ingest_dir = self.config.ingest_dir
         links = storage.taken_in(ingest_dir)  # read first: a session that is written later is not among them
         sessions = {session.id: session for session in Session.all_open()}
-        storage.close_for(ingest_dir, links.keys() - sessions.keys())
-        for session in sessions.values():
-            index.renew_job(media_dir / session.channel.id / session.id, Job.wanted_by(session.channel))
-        on_disk = storage.channels_on_disk(media_dir)
-        # `playback` may change at any time; what is on disk follows, of ended channels too.
-        for channel in Channel.select(Channel.id, Channel.playback).where(Channel.id.in_(on_disk)):
-            storage.mark_signed(media_dir / channel.id, signed=channel.playback == "signed")
-        kept = Channel.select(Channel.id).where(Channel.id.in_(on_disk) & (Channel.status != Status.ENDED))
-        storage.remove_channels(media_dir, set(on_disk) - {channel.id for channel in kept})
+        over = links.keys() - sessions.keys()
+        self.letting_go = bool(over & self.publishing)
+        storage.close_for(ingest_dir, over - self.publishing)
+        self.keeper.renew_jobs(sessions.values())
 
     def _forget(self, now: datetime) -> None:
         """A little in each tick, until all of it is done."""
@@ -251,9 +258,10 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    lifecycle = Lifecycle(Links(config.public_url, config.rtmp_url), Limits(config.user_limits), ring)
+    links = Links(config.public_url, config.rtmp_url)
+    lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
     media = NginxRtmp(config.media_socket) if config.media_server == "nginx-rtmp" else None
-    return Worker(config, lifecycle, media, dispatcher)
+    return Worker(config, lifecycle, media, dispatcher, Keeper(config, links, ring))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The outbox and the timeline. Called by lifecycle only, inside the transaction of the change it tells of."""
+"""The outbox and the timeline. Called by lifecycle and videos, inside the transaction of the change it tells of."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,8 +23,9 @@ def emit(
     now: datetime,
     *,
     publishing: bool,
+    also: dict[str, Any] | None = None,
 ) -> Event:
-    """Write an event with its deliveries. `session` is the one it is about, open or just over."""
+    """Write an event with its deliveries. `session` is the one it is about, open or just over; `also` is shown too."""
     channel.seq += 1
     event = Event.create(
         name=name,
@@ -38,6 +39,7 @@ def emit(
     event.payload = dump_json(
         {"event": name, "eventTime": to_ms(now)}
         | channel_object(channel, session if publishing else None, links, now)
+        | (also or {})
         | {"eventId": event.id, "seq": event.seq, "sessionId": event.session_id}
     )
     event.keep()

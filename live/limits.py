@@ -134,8 +134,16 @@ def live_of(account_id: str) -> int:
 
 
 def stored_bytes(account_id: str) -> int:
-    [(size,)] = run("SELECT COALESCE(SUM(size), 0) FROM video WHERE account_id = ?", account_id)
-    return size
+    """What its videos take, and what has come in of broadcasts that may leave some."""
+    [(videos,)] = run(
+        "SELECT COALESCE(SUM(size + download_size), 0) FROM video WHERE account_id = ?", account_id
+    )
+    [(coming,)] = run(
+        "SELECT COALESCE(SUM(bytes_in), 0) FROM session JOIN channel ON channel.pk = session.channel_id "
+        "WHERE account_id = ? AND status IN ('coming', 'init', 'live', 'error') AND (catchup OR record)",
+        account_id,
+    )
+    return videos + coming
 
 
 def measure(session: Session, now: datetime) -> bool:

@@ -16,6 +16,12 @@ class Links:
         """The live playlist: only while the channel is live (contract, section 2)."""
         return f"{self.public_url}/play/{channel.id}/master.m3u8" if channel.status == Status.LIVE else None
 
+    def seekable(self, channel: Channel) -> str | None:
+        """The live playlist with what has been, for channels with `dvr`."""
+        return (
+            self.media(f"{channel.id}/master_dvr.m3u8") if channel.dvr and self.livestream(channel) else None
+        )
+
     def media(self, path: str) -> str:
         """A file below DATA_DIR/media."""
         return f"{self.public_url}/play/{path}"

@@ -58,6 +58,8 @@ KEPT = (
         "sessions",
         f"SELECT pk FROM (SELECT pk, stop_time FROM session ORDER BY pk LIMIT {AT_ONCE}) WHERE stop_time < ?",  # noqa: S608
     ),
+    # Triggers write down that their files are to go.
+    Kept("video", "videos", f"SELECT pk FROM video WHERE created_at < ? ORDER BY created_at LIMIT {AT_ONCE}"),  # noqa: S608
     # Its sessions, timeline, tags and videos go with it; the sweep removes what it has on disk.
     Kept(
         "channel",

@@ -8,11 +8,13 @@ from live.links import Links
 from models import Channel, Session, Status
 from schemas import ChannelOut
 
+NOTHING_KEPT: dict[str, Any] = {"video_url": None, "record_url": [], "thumbnail_url": None}
+
 
 def channel_object(channel: Channel, session: Session | None, links: Links, now: datetime) -> dict[str, Any]:
     """The channel object of contract section 2; `session` is the open one, if there is one.
 
-    Catch-up, recordings and pictures are not made yet, so theirs are null and empty.
+    What is on disk is known from the row: nobody looks there.
     """
     live = channel.status == Status.LIVE
     return ChannelOut.show(
@@ -23,12 +25,21 @@ def channel_object(channel: Channel, session: Session | None, links: Links, now:
             "duration": on_air_ms(channel, session, now) // 1000,
             "publishing": session is not None,
             "livestream_url": links.livestream(channel),
-            "video_url": None,
-            "record_url": [],
-            "thumbnail_url": None,
-            "dvr_url": None,
+            "dvr_url": links.seekable(channel) if channel.dvr else None,
         }
+        | (_kept_urls(channel, links) if channel.kept else NOTHING_KEPT)
     )
+
+
+def _kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
+    """Where catch-up, recordings and picture are: see live/videos.py for `kept`."""
+    kept = channel.kept
+    catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
+    return {
+        "video_url": links.media(catchup) if catchup else None,
+        "record_url": [links.media(path) for path in kept.get("record", {}).values() if path],
+        "thumbnail_url": links.media(picture) if picture else None,
+    }
 
 
 def on_air_ms(channel: Channel, session: Session | None, now: datetime) -> int:

@@ -1,33 +1,48 @@
-"""What is left of broadcasts: recordings and catch-ups (contract, section 5)."""
+"""What is left of broadcasts: recordings and catch-ups (contract, section 5).
 
-from datetime import datetime
-from pathlib import Path
+`Channel.kept` says it once more, for the channel object: `{"catchup": path, "record": {session id: path},
+"thumbnail": path}`, paths below media/. A path that is null: decided, and there is none (any more). Triggers write
+that where a row of a video goes, and what follows for the disk (models_chores.py).
+"""
+
+from datetime import datetime, timedelta
 from typing import Any
 
 import audit
-from db import database
-from errors import NotFoundError
+from db import database, run, to_ms
+from errors import NotFoundError, NotPossibleError
 from live import fulltext, listing
+from live.events import emit, note
 from live.links import Links
 from live.listing import Page
 from live.selection import VIDEOS, page
-from models import Channel, new_id
+from models import Channel, EventName, Session, new_id
+from models_chores import Chore
 from models_search import Video, VideoTag, VideoType
 from schemas_search import VideoOut
 
+DOWNLOAD_KEPT = timedelta(days=1)  # the file to download of a catch-up, after it was last asked for
+
 
 def keep(
-    channel: Channel,
+    channel_id: str,
     kind: VideoType,
     path: str,
+    links: Links,
     now: datetime,
     *,
     duration: int,
     size: int,
-    thumbnail: str | None = None,
-) -> Video:
-    """A new video of this channel, found by search from now on; `path` and `thumbnail` are below media/."""
+    session_id: str | None = None,
+) -> Video | None:
+    """A new video of this channel, found by search and told of from now on; None where there is one, or no channel.
+
+    `path` is below media/; `session_id` is a recording's.
+    """
     with database.atomic():
+        channel = Channel.named(channel_id)
+        if channel is None or is_decided(channel, session_id):
+            return None
         same = {"account_id": channel.account_id, "created_at": now}
         video = Video.create(
             **same,
@@ -37,14 +52,76 @@ def keep(
             tags=channel.tags,
             type=kind,
             path=path,
-            thumbnail=thumbnail,
+            thumbnail=channel.kept.get("thumbnail"),
             duration=duration,
             size=size,
+            session_id=session_id,
         )
         for tag in video.tags:
             VideoTag.create(**same, video=video, tag=tag)
         fulltext.put("video", video.pk, video.name, video.tags)
+        _decide(channel, session_id, path)
+        note(channel, "video_ready", now, videoId=video.id, type=kind, sessionId=session_id)
+        running = Session.open_of(channel)
+        about = running or (session_id and Session.one("id = ?", session_id)) or None
+        shown = {"video": video_object(video, links)}
+        emit(EventName.VIDEO_READY, channel, about, links, now, publishing=running is not None, also=shown)
+        channel.keep()
     return video
+
+
+def give_up(channel_id: str, session_id: str | None, reason: str, now: datetime) -> None:
+    """There will be no catch-up, or no recording of this session; with a reason it is told of."""
+    with database.atomic():
+        channel = Channel.named(channel_id)
+        if channel and not is_decided(channel, session_id):
+            _decide(channel, session_id, None)
+            if reason:
+                kind = VideoType.RECORD if session_id else VideoType.CATCHUP
+                note(channel, "video_failed", now, type=kind, sessionId=session_id, reason=reason)
+            channel.keep()
+
+
+def is_decided(channel: Channel, session_id: str | None) -> bool:
+    """Whether the catch-up, or the recording of this session, has been made, failed or been removed."""
+    return session_id in channel.kept.get("record", {}) if session_id else "catchup" in channel.kept
+
+
+def _decide(channel: Channel, session_id: str | None, path: str | None) -> None:
+    if session_id:
+        channel.kept = channel.kept | {"record": channel.kept.get("record", {}) | {session_id: path}}
+    else:
+        channel.kept = channel.kept | {"catchup": path}
+
+
+def pictured(channel_id: str, path: str) -> None:
+    """There is a picture of this channel now."""
+    with database.atomic():
+        channel = Channel.named(channel_id)
+        if channel and channel.kept.get("thumbnail") != path:
+            channel.kept = channel.kept | {"thumbnail": path}
+            channel.keep()
+
+
+def not_pictured(channel_id: str) -> None:
+    """Its picture has gone with the last video."""
+    with database.atomic():
+        channel = Channel.named(channel_id)
+        if channel and "thumbnail" in channel.kept:
+            channel.kept = {name: value for name, value in channel.kept.items() if name != "thumbnail"}
+            channel.keep()
+
+
+def storage_changed(channel_id: str, enough: bool, reason: str, now: datetime) -> None:
+    """Whether what comes in is kept has changed, by what room there is on disk."""
+    with database.atomic():
+        channel = Channel.named(channel_id)
+        if channel:
+            note(channel, "storage_enough" if enough else "storage_low", now, reason=reason)
+
+
+def of_channel(channel_id: str) -> list[Video]:
+    return list(Video.with_channel().where(Channel.id == channel_id))
 
 
 def named(video_id: str, account_id: str | None) -> Video:
@@ -63,14 +140,73 @@ def found(asked: dict[str, Any], now: datetime) -> Page:
     return Page(listing.read(Video, page([wanted], asked)), wanted.total())
 
 
-def remove(video: Video, media_dir: Path, now: datetime) -> None:
-    """The row, then the files: a file that is left over is no harm, a video without one would be."""
+def remove(video: Video, now: datetime) -> None:
+    """The row; the worker, which is to be rung for, sees that the files follow."""
     with database.atomic():
         video.delete_instance()
         audit.record("delete", "video", video.id, video.account_id, now)
-    for name in (video.path, video.thumbnail):
-        if name:
-            (media_dir / name).unlink(missing_ok=True)
+
+
+# The file to download. A recording is one; of a catch-up it is made when somebody asks.
+
+
+def ask_for_download(video: Video, now: datetime) -> None:
+    """Have it made, once, and keep it for a while longer; what has failed is tried again."""
+    if video.type == VideoType.RECORD:
+        return
+    with database.atomic():
+        if not _is_there(video):
+            raise NotFoundError.of("video", video.id)
+        video.asked_at = now
+        video.download = "ready" if video.download == "ready" else None
+        video.keep()
+
+
+def _is_there(video: Video) -> bool:
+    return bool(run("SELECT 1 FROM video WHERE pk = ?", video.pk))
+
+
+def next_download() -> Video | None:
+    """The one that has waited longest."""
+    if not run("SELECT 1 FROM video WHERE asked_at IS NOT NULL AND download IS NULL LIMIT 1"):
+        return None
+    wanted = Video.with_channel().where(Video.asked_at.is_null(False) & Video.download.is_null())
+    return wanted.order_by(Video.asked_at).first()
+
+
+def downloadable(video: Video, size: int | None) -> None:
+    """It has been made, or (None) could not be."""
+    with database.atomic():
+        if _is_there(video):
+            video.download, video.download_size = ("failed", 0) if size is None else ("ready", size)
+            video.keep()
+
+
+def forget_downloads(now: datetime) -> None:
+    """Those that nobody has asked for in a day; their files follow."""
+    oldest = now - DOWNLOAD_KEPT
+    if not run("SELECT 1 FROM video WHERE asked_at < ? LIMIT 1", to_ms(oldest)):
+        return
+    with database.atomic():
+        for video in Video.with_channel().where(Video.asked_at < oldest):
+            video.asked_at, video.download, video.download_size = None, None, 0
+            video.keep()
+            Chore.create(channel_id=video.channel.id)
+
+
+def download_object(video: Video, links: Links) -> dict[str, Any]:
+    """DownloadOut's fields."""
+    if video.type == VideoType.RECORD:
+        return {"status": "ready", "url": links.media(video.path), "size": video.size, "expires_at": None}
+    if video.asked_at is None:
+        raise NotPossibleError("Nobody has asked for this file yet; POST here to have it made.")
+    ready = video.download == "ready"
+    return {
+        "status": video.download or "preparing",
+        "url": links.media(f"{video.channel.id}/catchup.mp4") if ready else None,
+        "size": video.download_size if ready else None,
+        "expires_at": video.asked_at + DOWNLOAD_KEPT,
+    }
 
 
 def video_object(video: Video, links: Links) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from media.storage import write_public
 
 ULTRA = "ultra-low-latency"
 LISTED_S = {"normal": 20.0, "low-latency": 12.0, ULTRA: 8.0}
-DVR_S = 7200.0
 DVR_EVERY_MS = 4000  # it may be seconds late, and is long
 # Whoever read a playlist a moment ago may still ask for what has left it.
 GRACE_MS = 30_000
@@ -70,7 +69,9 @@ class Broadcast:
 
     def reread_job(self) -> None:
         """The worker writes it anew when the channel's wishes for what is kept have changed."""
-        self.job = index.read_job(self.intake.folder)
+        before, self.job = self.job, index.read_job(self.intake.folder)
+        if before.keep and not self.job.keep:
+            self.intake.known.segments = index.read(self.intake.folder).segments
 
     def finish(self, now_ms: int) -> None:
         """The publisher has left and nginx has closed its files: show what is left, and say that this was all."""
@@ -177,7 +178,7 @@ class Broadcast:
         if now_ms - self.dvr_at_ms < DVR_EVERY_MS:
             return
         self.dvr_at_ms = now_ms
-        self.dvr.trim(DVR_S)
+        self.dvr.trim(self.job.dvr_s)
         write_public(self.folder / playlists.SOURCE_DVR, playlists.media(self.dvr))
         self.renditions.follow_dvr(self.dvr)
 
@@ -190,11 +191,14 @@ class Broadcast:
         if self.job.keep:
             del known.segments[:-IN_MEMORY]  # they stand in the index
             return
-        behind_ms = now_ms - GRACE_MS - round((DVR_S if self.job.dvr else LISTED_S[self.job.mode]) * 1000)
-        index.forget_before(self.intake.folder, known, behind_ms)
+        behind_ms = (
+            now_ms - GRACE_MS - round((self.job.dvr_s if self.job.dvr else LISTED_S[self.job.mode]) * 1000)
+        )
+        index.forget_before(self.intake.folder, known, behind_ms, self.job.kept_to_ms)
         for folder, each in index.sessions(self.folder):
-            over = folder != self.intake.folder and not index.read_job(folder).keep
-            if over and (not each.segments or each.segments[-1].ends_ms < behind_ms):
+            job = index.read_job(folder)
+            spare = folder != self.intake.folder and not (job.keep or job.kept_to_ms)
+            if spare and (not each.segments or each.segments[-1].ends_ms < behind_ms):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _tell(self, *, over: bool) -> None:
@@ -213,8 +217,11 @@ def whole(channel: Path, rendition: str = "") -> MediaPlaylist:
         if not found.entries:
             found.first = each.base + (each.segments[0].number if each.segments else 0)
             found.breaks = each.breaks
-        for number, segment in enumerate(each.segments):
-            broken = segment.broken or (number == 0 and bool(found.entries))
+        before = None
+        for segment in each.segments:
+            follows = before is not None and segment.number == before + 1
+            broken = segment.broken or (not follows and bool(found.entries))
+            before = segment.number
             uri = f"{folder.name}/{segment.file}"
             uri = made_of(channel, uri, rendition) if rendition else uri
             found.add(Entry(uri, segment.seconds, segment.began_ms, broken))

@@ -17,6 +17,8 @@ from media.storage import write_public
 SEGMENTS = "segments"
 SIGNAL = "signal.json"
 JOB = "job.json"
+DVR_S = 7200.0
+SHORT_DVR_S = 300.0  # where the disk is all but full
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class Job:
     mode: str = "normal"
     dvr: bool = False
     keep: bool = True  # all of it, for catch-up or a recording; else only what live and DVR need
+    # Where the disk is nearly full (media/disk.py): what ended before this stays all the same, 0 for nothing.
+    kept_to_ms: int = 0
+    dvr_s: float = DVR_S
 
     @classmethod
     def wanted_by(cls, channel: "Wishes") -> Self:
@@ -104,16 +109,21 @@ def begin(folder: Path, index: Index) -> None:
     write_public(folder / SEGMENTS, "".join(lines))
 
 
-def forget_before(folder: Path, index: Index, wall_ms: int) -> None:
-    """Remove the segments that ended before this, files first; the index is written anew now and then only."""
-    old = [segment for segment in index.segments if segment.ends_ms < wall_ms]
+def forget_before(folder: Path, index: Index, wall_ms: int, kept_to_ms: int = 0) -> None:
+    """Remove the segments that ended before `wall_ms`, but after `kept_to_ms`; files first.
+
+    The index is written anew now and then only.
+    """
+    old = [segment for segment in index.segments if kept_to_ms < segment.ends_ms < wall_ms]
     if len(old) < max(10, len(index.segments) // 20):
         return
     for segment in old:
         for name in ("", *LINES):
             (folder / name / segment.file).unlink(missing_ok=True)
-    del index.segments[: len(old)]
-    index.breaks += sum(segment.broken for segment in old)
+    gone = {segment.number for segment in old}
+    index.segments = [segment for segment in index.segments if segment.number not in gone]
+    if not kept_to_ms:
+        index.breaks += sum(segment.broken for segment in old)
     begin(folder, index)
 
 
@@ -150,11 +160,21 @@ def write_job(folder: Path, job: Job) -> None:
     write_public(folder / JOB, json.dumps(vars(job)))
 
 
-def renew_job(folder: Path, job: Job) -> None:
-    """What is kept follows the channel while it is live; what shapes the media stays as it was when it began."""
-    now = read_job(folder)
-    if folder.is_dir() and now.keep != job.keep:
-        write_job(folder, replace(now, keep=job.keep))
+def renew_job(folder: Path, wanted: Job, tight: int = 0, now_ms: int = 0) -> tuple[Job, Job]:
+    """What is kept follows the channel while it is live, and the room on disk (media/disk.py); what shapes the media
+    stays as it was when it began. Returns the job as it was and as it is."""
+    before = read_job(folder)
+    low = tight > 0 and wanted.keep
+    after = replace(
+        before,
+        keep=wanted.keep and not low,
+        kept_to_ms=(before.kept_to_ms or now_ms) if low else 0,
+        dvr_s=SHORT_DVR_S if tight > 1 else DVR_S,
+    )
+    if after == before or not folder.is_dir():
+        return before, before
+    write_job(folder, after)
+    return before, after
 
 
 def read_job(folder: Path) -> Job:

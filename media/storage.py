@@ -3,7 +3,6 @@
 import os
 import pwd
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from config import Config
 
-CHANNEL = "ch_"
+CHANNEL, SESSION = "ch_", "ses_"
 # A file of this name in a channel's folder: nginx serves nothing of it without a signature.
 SIGNED = "signed"
 
@@ -166,9 +165,8 @@ def channels_on_disk(media_dir: Path) -> list[str]:
     return [entry.name for entry in os.scandir(media_dir) if entry.name.startswith(CHANNEL)]
 
 
-def remove_channels(media_dir: Path, channel_ids: Iterable[str]) -> None:
-    for channel_id in channel_ids:
-        shutil.rmtree(media_dir / channel_id, ignore_errors=True)
+def sessions_on_disk(channel: Path) -> list[Path]:
+    return [path for path in channel.glob(f"{SESSION}*") if path.is_dir()]
 
 
 def bytes_below(folder: Path) -> int:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, g
 
 from auth import account_filter, require_token
 from db import utcnow
-from errors import nothing, ok, ok_list
+from errors import NotPossibleError, nothing, ok, ok_list
 from live import videos
 from models_search import Video
 from routes.call import call
 from routes.context import box
-from schemas_search import VideoOut, VideoQuery
+from schemas_search import DownloadOut, VideoOut, VideoQuery
 
 bp = Blueprint("video", __name__)
 bp.before_request(require_token)
@@ -36,8 +36,29 @@ def read(video_id: str) -> Response:
 @call(gives={204: None})
 def delete(video_id: str) -> Response:
     """Remove a video and its files."""
-    videos.remove(own(video_id), current_app.config["LIVESTREAM"].media_dir, utcnow())
+    videos.remove(own(video_id), utcnow())
+    box.lifecycle.ring()
     return nothing()
+
+
+@bp.post("/<video_id>/download")
+@call(gives={200: DownloadOut})
+def download(video_id: str) -> Response:
+    """Ask for the video as one mp4: a recording is one, of a catch-up it is made now.
+
+    Ask again, by GET, until `status` is `ready`; it is there for a day from the last POST on.
+    """
+    video = own(video_id)
+    videos.ask_for_download(video, utcnow())
+    box.lifecycle.ring()
+    return ok(DownloadOut().dump(videos.download_object(video, box.links)))
+
+
+@bp.get("/<video_id>/download")
+@call(gives={200: DownloadOut}, fails=(NotPossibleError,))
+def read_download(video_id: str) -> Response:
+    """Read how far the file to download is."""
+    return ok(DownloadOut().dump(videos.download_object(own(video_id), box.links)))
 
 
 def own(video_id: str) -> Video:

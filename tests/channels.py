@@ -86,7 +86,14 @@ class Maker:
         row |= {"name": name, "name_folded": folded(name), "description": self.text(), "tags": self.tags()}
         row |= {"account_id": str(account), "mode": "normal", "catchup": True, "record": False, "dvr": False}
         row |= {"thumbnail": False, "thumb_width": 400, "thumb_height": 400, "thumb_interval": 10}
-        row |= {"expire": 86400, "stop_timeout": 600, "playback": "public", "metadata": "{}", "seq": 0}
+        row |= {
+            "expire": 86400,
+            "stop_timeout": 600,
+            "playback": "public",
+            "metadata": "{}",
+            "seq": 0,
+            "kept": "{}",
+        }
         row |= {"transcode_profile": '["1080p","720p","480p","360p"]', "status": status}
         row |= {"created_at": created, "updated_at": created, "listed_at": created, "sent_ms": 0}
         if over:

@@ -50,13 +50,13 @@ def test_a_broadcast_goes_live_plays_in_a_browser_and_ends_and_the_app_server_is
         ended = box.await_status(made["id"], "ended", 15)
         assert ended["endReason"] == "stop_timeout"
         assert ended["livestreamUrl"] is None
-        until(lambda: len(events_of(receiver, made["id"])) == 4, 10, "four events arrive")
+        until(lambda: len(events_of(receiver, made["id"])) == 5, 10, "five events arrive")
 
     events = events_of(receiver, made["id"])
-    names = ["channel_connected", "channel_live", "channel_stop", "channel_ended"]
+    names = ["channel_connected", "channel_live", "channel_stop", "channel_ended", "video_ready"]
     assert [event["event"] for event in events] == names
-    assert [event["seq"] for event in events] == [1, 2, 3, 4]
-    assert [event["status"] for event in events] == ["init", "live", "init", "ended"]
+    assert [event["seq"] for event in events] == [1, 2, 3, 4, 5]
+    assert [event["status"] for event in events] == ["init", "live", "init", "ended", "ended"]
     judge = Webhook(hook["secret"])
     for request in receiver.requests:
         judge.verify(request.body, request.headers)

@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 
 def kept_for(**days: int | None) -> dict[str, timedelta | None]:
     """The settings, where nothing is removed but what is named."""
-    settings = ("events", "audit", "sessions", "channels", "analytics", "analytics_hourly")
+    settings = ("events", "audit", "sessions", "channels", "videos", "analytics", "analytics_hourly")
     return dict.fromkeys(settings) | {name: each and each * DAY for name, each in days.items()}
 
 

@@ -28,12 +28,13 @@ def make(lifecycle, now) -> Callable:
 
 
 @pytest.fixture
-def video(make, now) -> Callable:
+def video(make, lifecycle, now) -> Callable:
     """Makes a video, some seconds after its channel, which has the same name."""
 
     def made(name: str, seconds: float = 0, duration: int = 60, **fields):
         channel = make(name, **fields)
-        return keep(channel, "record", "x.mp4", now + after(seconds=seconds), duration=duration, size=1)
+        facts = {"duration": duration, "size": 1, "session_id": "ses_1"}
+        return keep(channel.id, "record", "x.mp4", lifecycle.links, now + after(seconds=seconds), **facts)
 
     return made
 

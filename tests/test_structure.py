@@ -39,6 +39,7 @@ ARROWS = {
     "models_search": {"db", "models", "row"},
     "schemas_analytics": {"schemas", "wire"},
     "models_studio": {"db", "models", "row"},
+    "models_chores": {"db", "row"},
     "schemas_search": {"schemas", "wire"},
     "schemas_studio": {"wire"},
     "schemas_webhook": {"schemas", "wire"},
@@ -46,7 +47,7 @@ ARROWS = {
     "audit": {"models"},
     "auth": {"config", "db", "errors", "models", "audit"},
     "live": {
-        *("models", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
+        *("models", "models_chores", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
         *("audit", "config", "release", "models_studio"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
@@ -59,7 +60,8 @@ ARROWS = {
         *("models_studio", "schemas_studio"),
     },
     "packager": {"config", "logs", "media", "wake"},
-    "worker": {"live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
+    "keeper": {"live", "media", "models", "models_chores", "models_search", "db", "config"},
+    "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
         *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),

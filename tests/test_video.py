@@ -1,29 +1,30 @@
 """What is left of broadcasts: /v1/video of contract section 5."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from auth import digest
 from db import utcnow
-from live.videos import keep
-from models import Event, Token
+from live.videos import keep, pictured
+from models import Token
+from models_chores import Chore
 from tests.envelope import refused, wrong
-from tests.story import after, new
+from tests.story import after, events, new, payload
 
 BOUND = {"Authorization": "Basic dG9rX2E6c3Nzc3Nzc3Nzc3Nzc3Nzc3Nzc3M="}
 
 
 @pytest.fixture
 def make(lifecycle, now) -> Callable:
-    """Makes a video of a new channel, some seconds after the first, with its files."""
+    """Makes a video of a new channel, some seconds after the first."""
 
     def made(name: str = "A channel", seconds: float = 0, type_: str = "record", **fields):
         channel = new(lifecycle, now, name=name, **fields)
-        path, thumbnail = f"{channel.id}/a.mp4", f"{channel.id}/a.jpg"
-        facts = {"duration": 61, "size": 1234, "thumbnail": thumbnail}
-        return keep(channel, type_, path, now + after(seconds=seconds), **facts)
+        pictured(channel.id, f"{channel.id}/thumbnail.jpg")
+        facts = {"duration": 61, "size": 1234, "session_id": "ses_1" if type_ == "record" else None}
+        when = now + after(seconds=seconds)
+        return keep(channel.id, type_, f"{channel.id}/a.mp4", lifecycle.links, when, **facts)
 
     return made
 
@@ -49,7 +50,7 @@ def test_a_video_shows_what_it_is_and_where_it_plays(client, make):
         "tags": ["a", "b"],
         "type": "record",
         "url": f"{folder}/a.mp4",
-        "thumbnailUrl": f"{folder}/a.jpg",
+        "thumbnailUrl": f"{folder}/thumbnail.jpg",
         "duration": 61,
         "size": 1234,
         "createdAt": "2026-11-23T10:00:00.000Z",
@@ -59,13 +60,29 @@ def test_a_video_shows_what_it_is_and_where_it_plays(client, make):
 
 
 def test_a_video_without_a_picture_has_no_address_of_one(client, lifecycle, now):
-    video = keep(new(lifecycle, now), "catchup", "x/master_dvr.m3u8", now, duration=1, size=1)
+    channel = new(lifecycle, now)
+    video = keep(
+        channel.id, "catchup", "x/master_dvr.m3u8", lifecycle.links, now, duration=1, size=1, session_id=None
+    )
     assert client.get(f"/v1/video/{video.id}").json["data"]["thumbnailUrl"] is None
 
 
-def test_keeping_a_video_is_no_event(make):
-    make()
-    assert Event.select().count() == 0
+def test_a_video_that_is_ready_is_told_of_once_with_its_channel_and_in_the_timeline(
+    client, lifecycle, make, now
+):
+    video = make(tags="a")
+    channel_id = video.channel.id
+    told = payload(channel_id, "video_ready")
+    shown = client.get(f"/v1/video/{video.id}").json["data"]
+    channel = client.get(f"/v1/live/{channel_id}").json["data"]
+    assert told["video"] == shown
+    assert told | channel == told, "the channel object as it is"
+    assert channel["recordUrl"] == [shown["url"]]
+    assert told["sessionId"] is None, "there is no such session in this test"
+    again = keep(*(channel_id, "record", "x", lifecycle.links, now), duration=1, size=1, session_id="ses_1")
+    assert (again, events(channel_id)) == (None, ["video_ready"])
+    [entry, *_] = client.get(f"/v1/live/{channel_id}/event").json["data"]
+    assert (entry["event"], entry["detail"]["videoId"]) == ("video_ready", video.id)
 
 
 def test_the_newest_comes_first_unless_asked_otherwise(make, names, client):
@@ -88,22 +105,17 @@ def test_filters_by_account_channel_type_and_tags_add_up(make, names):
     )
 
 
-def test_deleting_a_video_removes_its_row_and_its_files(client, config, make, names):
-    gone, stays = make("gone"), make("stays", 1)
-    files = [written(config.media_dir / name) for name in (gone.path, gone.thumbnail, stays.path)]
+def test_deleting_a_video_removes_its_row_and_leaves_the_files_to_the_worker(client, make, names):
+    gone = make("gone")
+    make("stays", 1)
+    assert client.get(f"/v1/live/{gone.channel.id}").json["data"]["recordUrl"] != []
     assert client.delete(f"/v1/video/{gone.id}").status_code == 204
-    assert [file.exists() for file in files] == [False, False, True]
+    assert Chore.waiting().keys() == {gone.channel.id}
+    assert client.get(f"/v1/live/{gone.channel.id}").json["data"]["recordUrl"] == []
     refused(client.get(f"/v1/video/{gone.id}"), 404, 40400)
     refused(client.delete(f"/v1/video/{gone.id}"), 404, 40400)
     assert names() == ["stays"]
     assert client.get(f"/v1/live/{gone.channel.id}").status_code == 200
-    assert client.delete(f"/v1/video/{stays.id}").status_code == 204, "its picture was never there"
-
-
-def written(file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(b"x")
-    return file
 
 
 def test_a_deleted_channel_takes_its_videos_along(client, make, names):
@@ -111,6 +123,7 @@ def test_a_deleted_channel_takes_its_videos_along(client, make, names):
     client.delete(f"/v1/live/{video.channel.id}?delete=true")
     refused(client.get(f"/v1/video/{video.id}"), 404, 40400)
     assert (names(), names(tags="a")) == ([], [])
+    assert video.channel.id in Chore.waiting()
 
 
 def test_a_bound_token_knows_the_videos_of_its_account_only(client, make):

@@ -182,6 +182,9 @@ def test_an_ingest_link_goes_with_its_session(at_work, media, hooks, channel, co
     assert storage.taken_in(config.ingest_dir).keys() == {session.id}
     hooks.publish_done(channel["streamToken"])
     at_work.tick(utcnow(), 1.0, rung=True)
+    assert storage.taken_in(config.ingest_dir).keys() == {session.id}, "it still writes the last segment"
+    media.answer = Look("nginx-rtmp/aa", [])
+    at_work.tick(utcnow(), 1.3, rung=False)
     assert storage.taken_in(config.ingest_dir) == {}
     assert (config.media_dir / channel["id"] / session.id).is_dir()
 

@@ -1,6 +1,6 @@
 """All videos: what is left of broadcasts."""
 
-from flask import Blueprint, Response, current_app, g
+from flask import Blueprint, Response, g
 
 from auth import account_filter
 from db import utcnow
@@ -30,7 +30,8 @@ def confirm(video_id: str) -> Response:
 
 @bp.post("/<video_id>/delete")
 def delete(video_id: str) -> Response:
-    videos.remove(own(video_id), current_app.config["LIVESTREAM"].media_dir, utcnow())
+    videos.remove(own(video_id), utcnow())
+    box.lifecycle.ring()
     return go(".index", done="deleted")
 
 

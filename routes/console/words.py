@@ -168,6 +168,14 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
         case "limit_near":
             what = NEAR.get(detail.get("limit", ""), "")
             return "A limit is near", f"{what}; cut off at {day_and_time(detail['endsAt'])}"
+        case "video_ready":
+            return "Video ready", "the replay" if detail.get("type") == "catchup" else "a recording"
+        case "video_failed":
+            return "Video failed", reason
+        case "storage_low":
+            return "Disk nearly full", reason
+        case "storage_enough":
+            return "Disk has room", reason
         case "ended":
             return "Ended", ENDED.get(reason, reason)
     known = " · ".join(f"{name}: {value}" for name, value in detail.items() if name != "sessionId")
