@@ -5,12 +5,11 @@ import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from media import index, playlists
+from media import index, playlists, renditions
 from media.broadcast import Broadcast, whole
 from media.intake import Intake
 from media.pictures import THUMBNAIL
 from media.playlists import Variant
-from media.renditions import kept
 from media.storage import SIGNED, taken_in, write_public
 
 DOWNLOAD = "catchup.mp4"
@@ -58,20 +57,20 @@ def write_catchup(channel: Path) -> CatchUp | None:
     found = whole(channel)
     if not found.entries:
         return None
-    source = _variant([index.read_signal(folder) for folder, _ in index.sessions(channel)])
+    source = _source([index.read_signal(folder) for folder, _ in index.sessions(channel)])
     write_public(channel / playlists.SOURCE_DVR, playlists.media(found, over=True))
-    size = sum(segment.size for _, each in index.sessions(channel) for segment in each.segments)
-    variants = [source]
-    for each in kept(channel, source.codecs):
+    variants, size = [source], 0
+    for each in renditions.kept(channel, source.codecs):
         name = each.uri.removesuffix(".m3u8")
         variants.append(replace(each, uri=f"{name}_dvr.m3u8"))
         write_public(channel / variants[-1].uri, playlists.media(whole(channel, name), over=True))
         size += sum(path.stat().st_size for path in channel.glob(f"*/{name}/*.ts"))
     write_public(channel / playlists.MASTER_DVR, playlists.master(variants))
+    size += sum(segment.size for _, each in index.sessions(channel) for segment in each.segments)
     return CatchUp(found.seconds, size)
 
 
-def _variant(signals: list[dict]) -> Variant:
+def _source(signals: list[dict]) -> Variant:
     """What all sessions have been: the highest rate, and the codecs and the size of the last."""
     said = [signal for signal in signals if signal.get("segments")] or [{}]
     peak = max(signal.get("peak", 0) for signal in said)

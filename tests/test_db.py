@@ -112,8 +112,8 @@ def test_channels_of_an_older_release_are_counted_and_found_after_the_upgrade(fi
         row = Channel(**channel_fields(), id="ch_old", name_folded="dem", status="ended")
         row.name, row.description, row.tags = "Đêm", "Nhạc", ["Huế"]
         row.stream_token, row.created_at, row.updated_at, row.listed_at = "t" * 8, now, now, now
-        there = {each.name for each in database.get_columns("channel")} - {"pk"}
-        old_fields = [each for each in Channel._meta.sorted_fields if each.column_name in there]
+        then = {column.name for column in database.get_columns("channel")} - {"pk"}
+        old_fields = [each for each in Channel._meta.sorted_fields if each.column_name in then]
         database.execute_sql(
             f"INSERT INTO channel ({', '.join(each.column_name for each in old_fields)}) "
             f"VALUES ({', '.join('?' * len(old_fields))})",

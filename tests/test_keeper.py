@@ -13,7 +13,9 @@ from live import videos
 from live.retention import forget
 from media import index, playlists
 from media.index import Index, Job, Segment
+from media.ladder import Picture, plan
 from media.playlists import parse
+from media.renditions import write_ladder
 from models import Channel
 from models_chores import Chore
 from models_search import Video
@@ -59,9 +61,9 @@ def write_session(folder: Path, *, seen: bool) -> None:
     listed = "".join(f"#EXTINF:1.000,\n{number}.ts\n" for number in range(4))
     (folder / "index.m3u8").write_text(f"#EXTM3U\n{listed}")
     if seen:
-        size = (folder / "0.ts").stat().st_size
+        sizes = [(folder / f"{number}.ts").stat().st_size for number in range(4)]
         rows = [
-            Segment(number, 1.0, size, 1000 * (base + number), 63000, number == 0 < base)
+            Segment(number, 1.0, sizes[number], 1000 * (base + number), 63000, number == 0 < base)
             for number in range(4)
         ]
         index.append(folder, rows)
@@ -108,6 +110,32 @@ def test_a_broadcast_with_catch_up_is_kept_as_it_is_and_told_of_when_it_has_ende
         told["video"]["url"] == told["videoUrl"] == f"http://live.example/play/{channel.id}/master_dvr.m3u8"
     )
     assert Chore.waiting() == {}, "nothing is left to do"
+
+
+def test_renditions_that_were_made_are_part_of_the_catch_up_and_the_source_stands_in_for_the_rest(
+    keeper, broadcast, config, lifecycle
+):
+    channel = broadcast(2)
+    folder = config.media_dir / channel.id
+    (first, _), _ = index.sessions(folder)
+    picture = Picture(1280, 720, 25.0)
+    write_ladder(first, plan(picture, ["480p"], ultra=False, cores=8, free=8))
+    (first / "480p").mkdir()
+    shutil.copyfile(first / "1.ts", first / "480p/1.ts")
+    lifecycle.stop(channel.id, utcnow())
+    work(keeper)
+    master = (folder / playlists.MASTER_DVR).read_text()
+    assert [line for line in master.splitlines() if line.endswith(".m3u8")] == [
+        "source_dvr.m3u8",
+        "480p_dvr.m3u8",
+    ]
+    found = parse((folder / "480p_dvr.m3u8").read_text())
+    source = parse((folder / playlists.SOURCE_DVR).read_text())
+    assert [entry.uri for entry in found.entries if "480p" in entry.uri] == [f"{first.name}/480p/1.ts"]
+    assert len(found.entries) == len(source.entries) == 8
+    assert "#EXT-X-ENDLIST" in (folder / "480p_dvr.m3u8").read_text()
+    [video] = videos.of_channel(channel.id)
+    assert video.size == sum(path.stat().st_size for path in folder.glob("*/**/*.ts"))
 
 
 def test_catch_up_counts_as_it_stands_at_the_end(keeper, broadcast, config, lifecycle):
