@@ -307,6 +307,24 @@ def test_a_delivery_that_cannot_be_recorded_holds_up_no_other(config, receiver, 
     assert "cannot be recorded" in caplog.text
 
 
+def test_a_queue_that_stands_still_delays_no_other_of_its_webhook(config, receiver):
+    """What stands behind is due as it was written, and more than one look finds; the other queue comes after it."""
+    receiver.answers = lambda request, number: Answer(delay=0 if request.body == b"other" else 5)
+    webhook = hook(config, receiver.url)
+    with dispatching(config, deadline=5.0) as dispatcher:
+        happen(webhook, "ch_still", utcnow())
+        dispatcher.wake()
+        receiver.wait(1)
+        time.sleep(0.2)  # let it fall asleep
+        with connection(), database.atomic():
+            for _ in range(3 * queue.LOOKED_AT):
+                happen(webhook, "ch_still", utcnow())
+            happen(webhook, "ch_other", utcnow(), text="other")
+        began = time.monotonic()
+        dispatcher.wake()
+        assert receiver.wait(2)[1].arrived - began < dispatching_module.POLL_S / 2
+
+
 def test_a_backlog_drains_while_new_events_go_first_to_whom_they_concern(config, receiver):
     with Receiver() as busy:
         webhook = hook(config, busy.url)
