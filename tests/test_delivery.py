@@ -11,7 +11,9 @@ from db import connection, database, utcnow
 from delivery import dispatcher as dispatching_module
 from delivery import queue, webhooks
 from delivery.dispatcher import Dispatcher
+from delivery.policy import Policy
 from delivery.secretbox import SecretBox
+from delivery.sender import Sender
 from models import Delivery, Webhook
 from tests.outbox import again, dispatching, happen, hook, settled, tried, tries, until
 from tests.receiver import Answer, Receiver
@@ -209,6 +211,20 @@ def test_nobody_there_and_no_such_name_are_failures_in_words(config):
     with dispatching(config):
         assert tried(nobody)[0].error.startswith("no connection")
         assert tried(nowhere)[0].error.startswith(("name not found", "timeout"))
+
+
+def test_without_open_files_a_try_fails_in_words(config, receiver, capfd):
+    sender = Sender(Policy.of(config))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        sender.start("it", receiver.url, {}, b"{}", utcnow())
+        [(_, outcome)] = until(lambda: sender.wait(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    sender.close()
+    assert outcome.error == "no connection: Too many open files"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_slow_receiver_delays_no_other(config, receiver):
