@@ -94,6 +94,7 @@ class Worker:
         self.look_wanted = True
         self.forgetting = False
         self.stored_bytes: int | None = None
+        self.measuring: threading.Thread | None = None
 
     def run(self) -> None:
         """Until `stopping`. A failure in one step is logged, and the step tried again: the others go on."""
@@ -150,7 +151,7 @@ class Worker:
         if self.count.behind or self._due("viewers", mono, COUNT_EVERY_S):
             self._step("viewers", lambda: self.count.step(now))
         if self._due("measure", mono, MEASURE_EVERY_S):
-            self._measure()
+            self._step("measure", self._measure)
         if self.forgetting or self._due("retention", mono, FORGET_EVERY_S):
             self._step("retention", lambda: self._forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
@@ -234,13 +235,17 @@ class Worker:
         self.forgetting = forget(self.config.kept_for, now) > 0 or give_back() > 0
 
     def _measure(self) -> None:
-        """On the side: many files take a while to look at, and nothing waits for the sum."""
+        """On the side: many files take a while to look at, and nothing waits for the sum. One look at a time, or
+        they would make each other ever slower."""
         self.transcoders.trim_logs()
+        if self.measuring and self.measuring.is_alive():
+            return
 
         def look() -> None:
             self.stored_bytes = storage.bytes_below(self.config.media_dir)
 
-        threading.Thread(target=look, name="measure", daemon=True).start()
+        self.measuring = threading.Thread(target=look, name="measure", daemon=True)
+        self.measuring.start()
 
     def _pulse(self) -> None:
         """A sign of life that web can read without asking anybody."""

@@ -197,8 +197,8 @@ class Dispatcher:
                 self._record(finished, now)
             shares = self._shares()
             due = {front.webhook_id: most for front, most in shares if front.next_at <= now}
-            jobs = queue.claim(due, now, self.shares.flying()) if due else []
-        return jobs, _pause(shares, now)
+            jobs, more = queue.claim(due, now, self.shares.flying()) if due else ([], False)
+        return jobs, 0 if more else _pause(shares, now)
 
     def _shares(self) -> list[tuple[Front, int]]:
         return self.shares.split(queue.fronts()) if self.stop_by is None else []

@@ -54,6 +54,13 @@ class Job:
     secrets: tuple[str, ...]  # encrypted, the newest first
 
 
+class Claimed(NamedTuple):
+    """What may be sent now. `more`: some were in the way of a look that are not any more, so look again at once."""
+
+    jobs: list[Job]
+    more: bool
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What came of a try: an answer, or an error that says why there is none."""
@@ -87,7 +94,7 @@ def fronts() -> list[Front]:
     ]
 
 
-def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) -> list[Job]:
+def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) -> Claimed:
     """Take due deliveries, up to so many of each webhook, but none of `mine`, which this worker has in flight
     even if the clock has jumped past the end of their leases."""
     with database.atomic():
@@ -106,7 +113,7 @@ def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) 
             else:  # the last try took a worker down as well: enough
                 _settle([job.pk], DeliveryStatus.FAILED)
                 _promote([job.pk], now)
-        return _lease(ready, now)
+        return Claimed(_lease(ready, now), bool(behind))
 
 
 def record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[], float]) -> None:

@@ -53,7 +53,11 @@ class Transfer:
         self.refused = self.policy.refusal(host, port)
         if self.refused:
             return pycurl.SOCKET_BAD
-        return _Lent(where.family, where.socktype, where.protocol)
+        try:
+            return _Lent(where.family, where.socktype, where.protocol)
+        except OSError as error:  # pycurl would print a traceback, and say nothing of the reason
+            self.refused = f"no connection: {error.strerror}"
+            return pycurl.SOCKET_BAD
 
     def take_header(self, line: bytes) -> None:
         if line.startswith(b"HTTP/"):

@@ -15,6 +15,8 @@ from live.viewers import AGAIN_MS, MINUTE_MS, Audience, Minutes, Request, Scope,
 # The media server writes a request within a second of its end; it began 2 s before that, or thereabouts.
 UNWRITTEN_MS = 3_000
 RECENT_MS = 10_000
+# No worker is away for longer; a clock that jumps by years would make rows of as many minutes, in one transaction.
+CREDITED_MS = 24 * 60 * MINUTE_MS
 STEPS = {"audience_minute": MINUTE_MS, "audience_hour": 60 * MINUTE_MS}
 
 
@@ -216,8 +218,9 @@ def sessions_since(moment: int) -> list[OnAir]:
 
 
 def credit(minutes: Minutes, on_air: Iterable[OnAir], since: int, until: int) -> list[Look]:
-    """Add the time on air between two moments; returns what is to be seen of those that send."""
-    looks = []
+    """Add the time on air between two moments, its last day where it is longer; returns what is to be seen of those
+    that send."""
+    since, looks = max(since, until - CREDITED_MS), []
     for one in on_air:
         for minute, spent in spread(max(since, one.start), min(until, one.stop or until)):
             for scope in scopes(one.channel_id, one.account_id):

@@ -44,7 +44,7 @@ def answered(status: int = 200, now: datetime = T0, **more: Any) -> Outcome:
 
 def claim(webhook: Webhook, now: datetime = T0, most: int = 8) -> list[Job]:
     with connection():
-        return queue.claim({webhook.id: most}, now)
+        return queue.claim({webhook.id: most}, now).jobs
 
 
 def again(row: Any) -> Any:

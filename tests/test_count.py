@@ -165,6 +165,17 @@ def test_a_session_that_came_and_went_while_no_worker_was_there_was_on_air(chann
     assert broadcast_seconds(channel) == 30
 
 
+def test_a_clock_that_jumps_ahead_by_years_is_a_day_on_air_at_most(channel, lifecycle, log, now):
+    """A row for each minute of ten years would hold the database and the worker for as long as it takes."""
+    count = Count(log)
+    count.step(now)
+    lifecycle.publish(channel.stream_token, arrival(), now)
+    count.step(now + after(days=3650))
+    assert broadcast_seconds(channel) == 86_400
+    count.step(now + after(days=3650, seconds=2))
+    assert broadcast_seconds(channel) == 86_402
+
+
 def test_what_is_received_is_looked_at_while_it_is(channel, lifecycle, log, now):
     session = lifecycle.publish(channel.stream_token, arrival(), now)
     count = Count(log)

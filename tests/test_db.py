@@ -205,6 +205,28 @@ def test_a_full_database_says_so_and_takes_the_next_write_when_there_is_room(cli
         assert client.post("/v1/live", json=body).status_code == 201
 
 
+def test_who_waits_for_another_process_goes_on_soon_after_it_has_finished(migrated):
+    """SQLite by itself would look again only after up to 100 ms. These moments are soon after it has looked."""
+    other = peewee.sqlite3.connect(migrated, timeout=0, isolation_level=None, check_same_thread=False)
+    waited = []
+
+    def let_go(after_s: float) -> None:
+        time.sleep(after_s)
+        waited.append(time.monotonic())
+        other.execute("ROLLBACK")
+
+    with connection():
+        for after_s in (0.24, 0.34, 0.44):
+            other.execute("BEGIN IMMEDIATE")
+            holder = threading.Thread(target=let_go, args=(after_s,))
+            holder.start()
+            with database.atomic():
+                waited[-1] = time.monotonic() - waited[-1]
+            holder.join()
+    other.close()
+    assert min(waited) < 0.04
+
+
 @pytest.fixture
 def disk_full() -> Callable[[], AbstractContextManager[None]]:
     """Within it no file of this process can be written beyond its first 4 KiB. Unlike a number of pages that is

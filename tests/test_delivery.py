@@ -11,7 +11,9 @@ from db import connection, database, utcnow
 from delivery import dispatcher as dispatching_module
 from delivery import queue, webhooks
 from delivery.dispatcher import Dispatcher
+from delivery.policy import Policy
 from delivery.secretbox import SecretBox
+from delivery.sender import Sender
 from models import Delivery, Webhook
 from tests.outbox import again, dispatching, happen, hook, settled, tried, tries, until
 from tests.receiver import Answer, Receiver
@@ -211,6 +213,20 @@ def test_nobody_there_and_no_such_name_are_failures_in_words(config):
         assert tried(nowhere)[0].error.startswith(("name not found", "timeout"))
 
 
+def test_without_open_files_a_try_fails_in_words(config, receiver, capfd):
+    sender = Sender(Policy.of(config))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        sender.start("it", receiver.url, {}, b"{}", utcnow())
+        [(_, outcome)] = until(lambda: sender.wait(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    sender.close()
+    assert outcome.error == "no connection: Too many open files"
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_slow_receiver_delays_no_other(config, receiver):
     with answering(silent=True) as slow:
         hanging = hook(config, slow.url)
@@ -305,6 +321,24 @@ def test_a_delivery_that_cannot_be_recorded_holds_up_no_other(config, receiver, 
     with dispatching(config):
         assert settled(good).status == "delivered"
     assert "cannot be recorded" in caplog.text
+
+
+def test_a_queue_that_stands_still_delays_no_other_of_its_webhook(config, receiver):
+    """What stands behind is due as it was written, and more than one look finds; the other queue comes after it."""
+    receiver.answers = lambda request, number: Answer(delay=0 if request.body == b"other" else 5)
+    webhook = hook(config, receiver.url)
+    with dispatching(config, deadline=5.0) as dispatcher:
+        happen(webhook, "ch_still", utcnow())
+        dispatcher.wake()
+        receiver.wait(1)
+        time.sleep(0.2)  # let it fall asleep
+        with connection(), database.atomic():
+            for _ in range(3 * queue.LOOKED_AT):
+                happen(webhook, "ch_still", utcnow())
+            happen(webhook, "ch_other", utcnow(), text="other")
+        began = time.monotonic()
+        dispatcher.wake()
+        assert receiver.wait(2)[1].arrived - began < dispatching_module.POLL_S / 2
 
 
 def test_a_backlog_drains_while_new_events_go_first_to_whom_they_concern(config, receiver):

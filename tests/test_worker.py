@@ -191,3 +191,18 @@ def test_an_ingest_link_goes_with_its_session(at_work, media, hooks, channel, co
 
 def timeline(client, channel) -> list[dict]:
     return client.get(f"/v1/live/{channel['id']}/event?length=100").json["data"]
+
+
+def test_a_look_at_very_many_files_is_not_begun_again_before_it_is_over(at_work, monkeypatch):
+    begun, over = [], threading.Event()
+    monkeypatch.setattr(
+        "worker.storage.bytes_below", lambda folder: (begun.append(folder), over.wait(10))[1] * 7
+    )
+    for minute in range(3):
+        at_work.tick(utcnow(), minute * 61.0, rung=False)
+    assert len(begun) == 1
+    over.set()
+    until(lambda: not at_work.measuring.is_alive(), 10, "it is over")
+    assert at_work.stored_bytes == 7
+    at_work.tick(utcnow(), 3 * 61.0, rung=False)
+    until(lambda: len(begun) == 2, 10, "it is looked again")
