@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
 
 from app import create_app
 from auth import create_token
@@ -199,23 +201,34 @@ def test_no_page_asks_for_anything_that_is_not_here_nor_runs_into_its_policy(con
 def test_everything_can_be_done_without_a_script(config):
     with signed_in(config) as (browser, address):
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        # Each click leads to a page, and what is found before it is there is of the page before.
+        waits = WebDriverWait(
+            browser, 10, ignored_exceptions=[NoSuchElementException, StaleElementReferenceException]
+        )
+
+        def press(by: str, what: str) -> None:
+            waits.until(lambda here: here.find_element(by, what)).click()
+
+        def shows(by: str, what: str, text: str) -> None:
+            waits.until(lambda here: text in here.find_element(by, what).text)
+
         browser.get(f"{address}/console/channels/new")
         browser.find_element(By.ID, "name").send_keys("By hand", Keys.ENTER)
-        assert browser.find_element(By.TAG_NAME, "h1").text == "By hand"
-        browser.find_element(By.CSS_SELECTOR, "[data-show]").click()
-        key = browser.find_element(By.ID, "stream-key").get_attribute("value")
+        shows(By.TAG_NAME, "h1", "By hand")
+        press(By.CSS_SELECTOR, "[data-show]")
         with database.connection_context():
-            assert Channel.get().stream_token == key
-        browser.find_element(By.LINK_TEXT, "Settings").click()
-        browser.find_element(By.ID, "record").click()
-        browser.find_element(By.CSS_SELECTOR, ".sections .primary").click()
-        browser.find_element(By.LINK_TEXT, "Stop…").click()
-        browser.find_element(By.CSS_SELECTOR, ".confirm .danger").click()
-        assert "Over for good" in browser.find_element(By.ID, "state").text
+            key = Channel.get().stream_token
+        waits.until(lambda here: here.find_element(By.ID, "stream-key").get_attribute("value") == key)
+        press(By.LINK_TEXT, "Settings")
+        press(By.ID, "record")
+        press(By.CSS_SELECTOR, ".sections .primary")
+        press(By.LINK_TEXT, "Stop…")
+        press(By.CSS_SELECTOR, ".confirm .danger")
+        shows(By.ID, "state", "Over for good")
         with database.connection_context():
             assert (Channel.get().record, Channel.get().status) == (True, "ended")
-        browser.find_element(By.CSS_SELECTOR, ".who button").click()
-        assert "You are signed out." in browser.find_element(By.CLASS_NAME, "note").text
+        press(By.CSS_SELECTOR, ".who button")
+        shows(By.CLASS_NAME, "note", "You are signed out.")
 
 
 def test_the_list_keeps_itself_current_and_the_focus_where_it_was(config):
