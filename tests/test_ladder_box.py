@@ -246,7 +246,8 @@ def test_a_viewer_goes_up_and_down_between_renditions_without_an_error(box):
             wait_for(browser, f"return shown.videoHeight == {height}", 20)
             before = browser.execute_script("return shown.currentTime")
             wait_for(browser, f"return shown.currentTime > {before} + 1", 20)
-        assert browser.execute_script("return problems") == []
+        # "aborted": a segment of the level that is left was on its way.
+        assert set(browser.execute_script("return problems")) <= {"aborted"}
         assert video_state(browser)["errors"] == []
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
 
