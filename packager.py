@@ -75,7 +75,7 @@ class Packager:
             return broadcast.look(now_ms)
         except FileNotFoundError:
             log.info("%s is being removed", session_id)
-        except Exception as error:
+        except Exception as error:  # a segment that nobody foresaw: the others, and the next try, go on
             log.error(
                 "%s: %s: %s", session_id, type(error).__name__, error, exc_info=not isinstance(error, OSError)
             )

@@ -1,1 +1,1 @@
-"""Media servers, packagers and the files they make. Knows nothing of the database."""
+"""Media servers, what they write, and what is made of it: playlists, renditions, pictures. Knows nothing of the database."""

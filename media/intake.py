@@ -43,7 +43,6 @@ class Intake:
     seen: tuple[int, int] | None = None
     measures: deque[Measure] = field(default_factory=lambda: deque(maxlen=MEASURED_SEGMENTS))
     key_pts: int | None = None
-    first_seen_ms: int = 0
 
     @property
     def session_id(self) -> str:
@@ -52,7 +51,7 @@ class Intake:
     def look(self, now_ms: int) -> list[Segment]:
         """Segments that have become whole since the last look; they are in the index when this is left."""
         if not self.opened:
-            self._open(now_ms)
+            self._open()
         fresh = self._listed(now_ms)
         for segment in fresh:
             self.known.segments.append(segment)
@@ -80,9 +79,8 @@ class Intake:
         self._guess_rate(found)
         return (len(self.video), len(self.audio)) != known
 
-    def _open(self, now_ms: int) -> None:
+    def _open(self) -> None:
         self.opened = True
-        self.first_seen_ms = now_ms
         self.known = index.read(self.folder)
         if (self.folder / index.SEGMENTS).exists():
             return
