@@ -1,1 +1,1 @@
-"""Media servers, what they write, and what is made of it: playlists, renditions, pictures. Knows nothing of the database."""
+"""Media servers, what they write, and what is made of it: playlists, pictures. Knows nothing of the database."""
