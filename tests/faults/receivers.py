@@ -80,7 +80,7 @@ def a_receiver_never_answers(world: World, chance: Random) -> None:
     channel.leave()
     world.insist("DELETE", channel.path)
     until(
-        lambda: sum(request.path == "/all" for request in world.receiver.requests) == 4,
-        5,
+        lambda: sum(request.path == "/all" for request in world.receiver.requests) >= 4,
+        9,  # before the silent one is given up, after 10 s
         "all is told the others",
     )
