@@ -142,7 +142,15 @@ def _finish(response: Response) -> Response:
     # A hook's path holds the installation's secret, a studio's page the secret of its link.
     top = request.path.split("/")[1]
     path = f"/{top}/..." if top in ("hooks", "studio") else request.path
-    log.info("%s %s %d %.0f ms", request.method, path, response.status_code, took * 1000)
+    log.info(
+        *("%s %s %d %.0f ms", request.method, path, response.status_code, took * 1000),
+        extra={
+            "method": request.method,
+            "path": path,
+            "status": response.status_code,
+            "ms": round(took * 1000),
+        },
+    )
     return response
 
 
@@ -190,6 +198,7 @@ def main() -> None:
     with ExitStack() as at_work:
         try:
             config = from_env(os.environ)
+            set_up_logging("web", config.log_format)
             # Under script/server somebody has looked through the database already, and hooks wait for us.
             at_work.enter_context(opened(config, utcnow(), thorough=config.worker == "inside"))
             at_work.enter_context(running.only_web(config))
@@ -197,7 +206,6 @@ def main() -> None:
             sys.exit(str(error))
         except (OSError, peewee.DatabaseError) as error:
             sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")
-        set_up_logging("web")
         _serve_all(config)
 
 
@@ -218,12 +226,13 @@ def _serve_all(config: Config) -> None:
         threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
         if config.media_server != "none":
             threading.Thread(target=packager.build(config).run, name="packager", daemon=True).start()
-    log.info("listening on http://%s:%d", config.host, config.port)
+    log.info("listening on http://%s:%d", config.host, config.port, extra={"event": "part_started"})
     public.run()
     for thread in threads:
         thread.join(listeners.FINISH_S)
     if inside:
         inside.stop()
+    log.info("stopped", extra={"event": "part_stopped"})
 
 
 def _on_signals(stop: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import logging
 import secrets
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ from errors import (
     from_api_error,
 )
 from models import Role, Token, new_id
+
+log = logging.getLogger(__name__)
 
 basic = HTTPBasicAuth(realm="livestream")
 # Compared against when the id is unknown, so that an unknown id costs what a wrong secret costs.
@@ -76,10 +79,18 @@ def log_in(token_id: str, secret: str, now: datetime) -> Token | None:
     right = hmac.compare_digest(token.secret_sha256 if token else NOBODY, digest(secret))
     if not token or not right or expired(token, now):
         if token_id or secret:  # who sends none is not guessing
+            _tell_failed(token)
             g.try_again_in = current_app.extensions["failed_logins"].add(request.remote_addr or "", now)
         return None
     act_as(token, now)
     return token
+
+
+def _tell_failed(token: Token | None) -> None:
+    """An id that nobody has is not written down: it may be a secret that was put into the wrong field."""
+    address = request.remote_addr or ""
+    about = {"event": "sign_in_failed", "address": address} | ({"tokenId": token.id} if token else {})
+    log.warning("sign-in failed from %s, %s", address, token.id if token else "no such token", extra=about)
 
 
 def known(token_id: str) -> Token | None:

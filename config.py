@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 MEDIA_SERVERS = ("nginx-rtmp", "none")
+LOG_FORMATS = ("auto", "text", "json")
 NGINX_MODULES = (
     "/usr/lib/nginx/modules/ngx_rtmp_module.so",
     "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
@@ -50,6 +51,7 @@ class Config:
     ffmpeg: str | None
     sqlite_any_version: bool
     transcode_cores: float
+    log_format: str = "auto"
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
     disk_min_free: int | None = None  # MB; None: see media/disk.py
@@ -69,6 +71,11 @@ class Config:
     def backups_dir(self) -> Path:
         """The backups that upgrades take."""
         return self.data_dir / "backups"
+
+    @property
+    def last_backup_file(self) -> Path:
+        """Written by each `flask backup`: its age is the age of the last one."""
+        return self.backups_dir / "last.json"
 
     @property
     def media_dir(self) -> Path:
@@ -141,6 +148,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
+        log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),
             "max_live": env.limit("USER_MAX_LIVE"),

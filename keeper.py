@@ -55,6 +55,7 @@ class Keeper:
         self.camera = Runner(config.run_dir / "picture.json", self.stopping)
         self.working_on = ""
         self.failed: Counter[str] = Counter()
+        self.failures = 0  # of all jobs since the start, for the metrics
         self.ended_at: dict[str, float] = {}
         self.pictured_at: dict[str, float] = {}
         self.pictured: dict[str, int] = {}
@@ -85,7 +86,14 @@ class Keeper:
         """What is kept of running sessions follows what their channels want, and what room there is on disk."""
         level, now = self.guard.level, utcnow()
         if self.guard.look() != level:
-            log.warning("room on disk: level %s after %s; %s", self.guard.level, level, self.guard.words)
+            log.log(
+                logging.WARNING if self.guard.level > level else logging.INFO,
+                *("room on disk: level %s after %s; %s", self.guard.level, level, self.guard.words),
+                extra={
+                    "event": "disk_low" if self.guard.level else "disk_enough",
+                    "diskLevel": self.guard.level,
+                },
+            )
         for session in sessions:
             channel = session.channel
             folder = self.media_dir / channel.id / session.id
@@ -114,7 +122,9 @@ class Keeper:
                     Chore.done(channel_id, newest)
                     self.ended_at.pop(channel_id, None)
             except OSError as error:  # of its files; those of others may be well
-                log.error("%s: %s: %s", channel_id, type(error).__name__, error)
+                log.error(
+                    "%s: %s: %s", channel_id, type(error).__name__, error, extra={"channelId": channel_id}
+                )
         videos.forget_downloads(utcnow())
         return IDLE_S
 
@@ -252,7 +262,8 @@ class Keeper:
             spans = remux.unbroken(session, known)
             size = found or remux.to_mp4(self.ffmpeg, self.jobs.run, spans, target)
         except (JobError, OSError) as error:
-            if self._has_failed(f"{channel.id}/{name}", f"the recording of {name}", error):
+            what = f"{channel.id}/{name}"
+            if self._has_failed(what, channel.id, f"the recording of {name}", error):
                 videos.give_up(channel.id, name, f"The recording could not be made: {error}", utcnow())
             return
         seconds = sum(segment.seconds for segment in known.segments)
@@ -268,7 +279,7 @@ class Keeper:
             sized = pictures.tile_size(*size)
             pictures.make_storyboard(self.ffmpeg, self.jobs.run, folder, whole(folder), sized)
         except (JobError, OSError) as error:
-            self._has_failed(f"{channel.id}/s", f"the storyboard of {channel.id}", error)
+            self._has_failed(f"{channel.id}/s", channel.id, f"the storyboard of {channel.id}", error)
 
     def _download(self, video: Video) -> None:
         folder = self.media_dir / video.channel.id
@@ -278,18 +289,19 @@ class Keeper:
                 raise JobError(f"there is no room for it: {self.guard.words}")
             size = remux.to_mp4(self.ffmpeg, self.jobs.run, spans, folder / remains.DOWNLOAD)
         except (JobError, OSError) as error:
-            if self._has_failed(video.id, f"the download of {video.id}", error):
+            if self._has_failed(video.id, video.channel.id, f"the download of {video.id}", error):
                 del self.failed[video.id]
                 videos.downloadable(video, None)
             return
         videos.downloadable(video, size)
 
-    def _has_failed(self, what: str, words: str, error: Exception) -> bool:
+    def _has_failed(self, what: str, channel_id: str, words: str, error: Exception) -> bool:
         """Whether it is time to give up; not when it is we who stop."""
         if self.stopping.is_set():
             return False
         self.failed[what] += 1
-        log.error("%s failed: %s", words, error)
+        self.failures += 1
+        log.error("%s failed: %s", words, error, extra={"event": "job_failed", "channelId": channel_id})
         return self.failed[what] >= TRIES
 
     # Pictures of what is live: one at a time, so that many make them rarer and not the box slower.
@@ -319,7 +331,9 @@ class Keeper:
             videos.pictured(channel.id, f"{channel.id}/{pictures.THUMBNAIL}")
         except (JobError, OSError) as error:
             if not self.stopping.is_set():
-                log.warning("no picture of %s this time: %s", channel.id, error)
+                log.warning(
+                    "no picture of %s this time: %s", channel.id, error, extra={"channelId": channel.id}
+                )
         return True
 
 

@@ -1,25 +1,49 @@
-"""What Prometheus asks for: what this process did, and what the database holds at the moment of the question."""
+"""What Prometheus asks for: what this process counted, what the worker's pulse says that it counted, and what the
+database holds at the moment of the question. docs/operations.md, "Metrics and alerts"; ops/ has a dashboard and alerts.
+"""
 
-from collections.abc import Iterator
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from config import Config
-from db import path_of, wal_bytes
-from live import system
+from db import path_of, utcnow, wal_bytes
+from live import system, telling
+from media.disk import least_free
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)  # of web: process_open_fds, process_resident_memory_bytes and kin
 REQUESTS = Counter(
     "livestream_http_requests_total",
-    "Requests answered, by route",
+    "HTTP requests that web has answered, by route; hooks of the media server are among them",
     ["method", "route", "status"],
     registry=REGISTRY,
 )
 SECONDS = Histogram(
-    "livestream_http_request_duration_seconds", "Time to answer", ["method", "route"], registry=REGISTRY
+    "livestream_http_request_duration_seconds",
+    "Time from a request's arrival until its answer was made",
+    ["method", "route"],
+    registry=REGISTRY,
+)
+DECISIONS = Counter(
+    "livestream_publish_decisions_total",
+    "Encoders that asked to publish: accepted, or why not, by the names of the timeline's refused",
+    ["result"],
+    registry=REGISTRY,
+)
+DECIDED = Histogram(
+    "livestream_publish_decision_duration_seconds",
+    "Time that an encoder waited for the decision whether it may publish; 0.05 is the promise",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    registry=REGISTRY,
 )
 
 
@@ -31,41 +55,183 @@ def count(method: str, route: str, status: int, seconds: float) -> None:
     SECONDS.labels(method, route).observe(seconds)
 
 
+class Decision:
+    """Whether a publisher may; what is never said failed."""
+
+    result = "failed"
+
+
+@contextmanager
+def deciding() -> Iterator[Decision]:
+    made, began = Decision(), time.monotonic()
+    try:
+        yield made
+    finally:
+        DECISIONS.labels(made.result).inc()
+        DECIDED.observe(time.monotonic() - began)
+
+
 def exposition(config: Config) -> bytes:
     """The text that Prometheus reads."""
     return generate_latest(REGISTRY) + generate_latest(_Now(config))
 
 
 class _Now:
-    """What is true now; quacks like a registry."""
+    """What is true now; quacks like a registry. What nobody knows, as while the worker is away, is left out."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
 
     def collect(self) -> Iterator[Metric]:
-        known = system.statistics(self.config)
-        yield _gauge("channels", "Channels, by status", "status", known["channels"])
-        yield _gauge("deliveries", "Webhook deliveries, by status", "status", known["deliveries"])
-        yield _gauge("part_up", "Whether a part is well", "part", _ups(known["parts"]))
-        yield GaugeMetricFamily("livestream_sessions_open", "Publishers now", known["sessions"])
-        yield GaugeMetricFamily("livestream_ingest_bits_per_second", "From publishers", known["bitrate_in"])
-        if known["viewers"] is not None:
-            yield GaugeMetricFamily("livestream_viewers", "Viewers within the last 30 s", known["viewers"])
-            yield GaugeMetricFamily("livestream_playback_bits_per_second", "To viewers", known["bitrate_out"])
-        wal = wal_bytes(path_of(self.config.database_url))
-        yield GaugeMetricFamily("livestream_wal_bytes", "Written, not yet in the database file", wal)
-        yield GaugeMetricFamily("livestream_data_free_bytes", "Free in DATA_DIR", known["storage"]["free"])
-        if known["storage"]["used"] is not None:
-            yield GaugeMetricFamily("livestream_media_bytes", "Media on disk", known["storage"]["used"])
-        yield InfoMetricFamily("livestream_build", "Versions", known["versions"])
+        known, last = system.statistics(self.config), system.pulse(self.config)
+        yield from _on_air(known)
+        yield from _webhooks(known, last.get("deliveries"))
+        yield from _timeline(last)
+        if "renditions" in last:
+            yield from _worker(last, self.config)
+        yield from _box(known, self.config)
+
+
+def _on_air(known: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _by("channels", "Channels, by status", "status", known["channels"])
+    yield _by("live_channels", "Channels that are live, by health", "health", system.live_by_health())
+    yield _is("sessions_open", "Encoders that publish now", known["sessions"])
+    yield _is("ingest_bits_per_second", "What encoders send, over their last 10 s", known["bitrate_in"])
+    if known["viewers"] is not None:
+        yield _is("viewers", "Viewers that asked for something within the last 30 s", known["viewers"])
+        yield _is(
+            "playback_bits_per_second", "What viewers are sent, over the last 10 s", known["bitrate_out"]
+        )
+
+
+def _webhooks(known: Mapping[str, Any], tally: Mapping[str, Any] | None) -> Iterator[Metric]:
+    now = utcnow()
+    yield _by(
+        "webhooks", "Webhooks: ok, failing (nothing has arrived lately) or off", "state", system.webhooks()
+    )
+    yield _by(
+        "deliveries",
+        "Webhook deliveries that are kept: waiting for their turn or another try, and given up",
+        "status",
+        known["deliveries"],
+    )
+    yield _is(
+        "delivery_oldest_pending_age_seconds",
+        "Age of the oldest delivery that has not arrived; up to a day and a half where a receiver is down",
+        system.oldest_pending_s(now),
+    )
+    yield _is(
+        "delivery_overdue_seconds",
+        "For how long a delivery to a receiver that is well has been due and not begun: the worker's own delay",
+        system.overdue_s(now),
+    )
+    if tally:
+        yield _counted(
+            "delivery_tries", "Tries of deliveries, by what came of them", "outcome", tally["tries"]
+        )
+        yield _total("delivery_wait_seconds", "Time spent waiting for receivers", tally["waited_ms"] / 1000)
+        yield _total("deliveries_given_up", "Deliveries that failed for good", tally["given_up"])
+        yield _total(
+            "webhooks_turned_off", "Webhooks turned off after five days or a 410", tally["turned_off"]
+        )
+
+
+def _timeline(last: Mapping[str, Any]) -> Iterator[Metric]:
+    family = CounterMetricFamily(
+        "livestream_channel_events",
+        "What happened to channels, by the names of their timelines, and the process that wrote it down",
+        labels=["event", "process"],
+    )
+    processes = {"web": telling.told()}
+    if last.get("pid", os.getpid()) != os.getpid():  # WORKER=inside: one process, one count
+        processes["worker"] = last["timeline"]
+    for process, told in processes.items():
+        for event, times in told.items():
+            family.add_metric([event, process], times)
+    yield family
+
+
+def _worker(last: Mapping[str, Any], config: Config) -> Iterator[Metric]:
+    made = last["renditions"]
+    yield _is("worker_start_time_seconds", "When the worker began, in seconds since 1970", last["began"])
+    yield _total(
+        "worker_step_failures", "Steps of the worker that failed and are tried again", last["steps_failed"]
+    )
+    yield _total(
+        "media_job_failures",
+        "Recordings, downloads and storyboards that failed, tries included",
+        last["jobs_failed"],
+    )
+    yield _is("renditions", "Renditions that are made now", made["made"])
+    yield _is("renditions_left_out", "Renditions that were asked for and are not made", made["left_out"])
+    yield _is("transcode_cores", "Processor cores that renditions are expected to take", made["cores"])
+    yield _is("transcode_cores_limit", "TRANSCODE_CORES: what they may take", config.transcode_cores)
+    yield _is(
+        "playlist_age_seconds",
+        "Age of the newest segment of the channel that is furthest behind, of those that are sent something",
+        last["playlist_age"],
+    )
+    yield _is(
+        "disk_level",
+        "What the disk guard does: 0 nothing, 1 keeps nothing more, 2 cuts DVR",
+        last["disk_level"],
+    )
+
+
+def _box(known: Mapping[str, Any], config: Config) -> Iterator[Metric]:
+    yield _by("part_up", "Whether a part is well, or configured away", "part", _ups(known["parts"]))
+    pulse_at = system.pulse_at(config)
+    if pulse_at is not None:
+        yield _is(
+            "worker_pulse_age_seconds", "Since the worker's last sign of life", max(0, time.time() - pulse_at)
+        )
+    yield _is("web_threads", "Threads of web", threading.active_count())
+    database = path_of(config.database_url)
+    yield _is("database_bytes", "Size of the database file", database.stat().st_size)
+    yield _is("wal_bytes", "Written, and not in the database file yet", wal_bytes(database))
+    storage = known["storage"]
+    yield _is("data_free_bytes", "Free on the disk of DATA_DIR", storage["free"])
+    yield _is("data_size_bytes", "Size of the disk of DATA_DIR", storage["total"])
+    least = least_free(config.disk_min_free, storage["total"])
+    yield _is("data_reserved_bytes", "DISK_MIN_FREE: with less than this free, nothing more is kept", least)
+    if storage["used"] is not None:
+        yield _is("media_bytes", "Segments, recordings and pictures on disk", storage["used"])
+    if known["cpu"] is not None:
+        yield _is("cpu_ratio", "Load of all processors of the machine, 0 to 1", known["cpu"])
+    yield _is("memory_used_bytes", "Memory in use on the machine", known["memory"]["used"])
+    yield _is("memory_size_bytes", "Memory of the machine", known["memory"]["total"])
+    if config.last_backup_file.exists():
+        taken = config.last_backup_file.stat().st_mtime
+        yield _is(
+            "backup_last_timestamp_seconds", "When flask backup last succeeded, in seconds since 1970", taken
+        )
+    yield InfoMetricFamily(
+        "livestream_build", "Versions of the product and what it runs on", known["versions"]
+    )
 
 
 def _ups(parts: dict[str, str]) -> dict[str, int]:
     return {name: int(state in ("ok", "none")) for name, state in parts.items()}
 
 
-def _gauge(name: str, help_text: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"livestream_{name}", help_text, labels=[label])
+def _is(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"livestream_{name}", help_text, value)
+
+
+def _total(name: str, help_text: str, value: float) -> Metric:
+    """A counter: _total is put behind its name."""
+    return CounterMetricFamily(f"livestream_{name}", help_text, value)
+
+
+def _by(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _filled(GaugeMetricFamily(f"livestream_{name}", help_text, labels=[label]), values)
+
+
+def _counted(name: str, help_text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _filled(CounterMetricFamily(f"livestream_{name}", help_text, labels=[label]), values)
+
+
+def _filled(family: Any, values: Mapping[str, float]) -> Metric:
     for key, value in values.items():
         family.add_metric([key], value)
     return family

@@ -74,10 +74,12 @@ class Packager:
                 broadcast.reread_job()
             return broadcast.look(now_ms)
         except FileNotFoundError:
-            log.info("%s is being removed", session_id)
+            log.info("%s is being removed", session_id, extra={"sessionId": session_id})
         except Exception as error:  # a segment that nobody foresaw: the others, and the next try, go on
             log.error(
-                "%s: %s: %s", session_id, type(error).__name__, error, exc_info=not isinstance(error, OSError)
+                *("%s: %s: %s", session_id, type(error).__name__, error),
+                exc_info=not isinstance(error, OSError),
+                extra={"sessionId": session_id},
             )
         self.broadcasts.pop(session_id, None)
         self.not_before[session_id] = now_ms + AGAIN_MS
@@ -87,9 +89,9 @@ class Packager:
         try:
             self.broadcasts.pop(session_id).finish(now_ms)
         except FileNotFoundError:
-            log.info("%s has been removed", session_id)
+            log.info("%s has been removed", session_id, extra={"sessionId": session_id})
         except OSError as error:
-            log.error("%s: %s: %s", session_id, type(error).__name__, error)
+            log.error("%s: %s: %s", session_id, type(error).__name__, error, extra={"sessionId": session_id})
         self.ring()
 
 
@@ -98,15 +100,17 @@ def build(config: Config) -> Packager:
 
 
 def main() -> None:
-    set_up_logging("packager")
     try:
         config = from_env(os.environ)
     except ConfigError as error:
         sys.exit(str(error))
+    set_up_logging("packager", config.log_format)
     packager = build(config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: packager.stop())
+    log.info("at work", extra={"event": "part_started"})
     packager.run()
+    log.info("stopped", extra={"event": "part_stopped"})
 
 
 if __name__ == "__main__":

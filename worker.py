@@ -21,8 +21,9 @@ import peewee
 import psutil
 
 from config import Config, ConfigError, from_env
-from db import UnsafeSqliteError, database, utcnow
+from db import UnsafeSqliteError, database, to_ms, utcnow
 from delivery.dispatcher import Dispatcher
+from delivery.tally import tally
 from keeper import Keeper
 from live.audience import Count
 from live.health import Monitor
@@ -31,6 +32,7 @@ from live.limits import Limits
 from live.links import Links
 from live.reconcile import lost_all, reconcile
 from live.retention import forget, give_back
+from live.telling import told
 from logs import set_up_logging
 from media import ffmpeg, index, storage, transcoders, watch
 from media.playlog import Playlog
@@ -73,6 +75,7 @@ class Worker:
         self.signals: dict[
             str, dict[str, Any]
         ] = {}  # of the open sessions, as the packager described them last
+        self.playlist_age_s = 0.0  # of the open session whose newest segment is the oldest
         self.transcoders = Transcoders(
             config.media_dir,
             config.transcoders_dir,
@@ -86,6 +89,8 @@ class Worker:
         self.count = Count(playlog)
         self.keeper = keeper
         self.stopping = threading.Event()
+        self.began = time.time()
+        self.steps_failed = 0
         self.last: dict[str, float] = {}
         self.media_seen_at: float | None = None
         self.media_problem = ""
@@ -103,8 +108,10 @@ class Worker:
                 self._work()
         self.keeper.stop()
         self.dispatcher.stop()
+        log.info("stopped", extra={"event": "part_stopped"})
 
     def _work(self) -> None:
+        log.info("at work", extra={"event": "part_started"})
         doorman = Doorman(self.config.wake_socket)
         with database.connection_context():
             self.dispatcher.start()
@@ -162,9 +169,11 @@ class Worker:
         try:
             act()
         except (peewee.DatabaseError, OSError, MediaServerError) as error:
-            log.error("%s: %s: %s", name, type(error).__name__, error)
+            self.steps_failed += 1
+            log.error("%s: %s: %s", name, type(error).__name__, error, extra={"event": "step_failed"})
         except Exception:  # a bug in one step: the others, and the next try, go on
-            log.exception("%s", name)
+            self.steps_failed += 1
+            log.exception("%s", name, extra={"event": "step_failed"})
 
     def _due(self, name: str, mono: float, every_s: float) -> bool:
         if mono - self.last.get(name, float("-inf")) < every_s:
@@ -176,6 +185,8 @@ class Worker:
         try:
             look = self.media.look()
         except MediaServerError as error:
+            if not self.media_problem:
+                log.warning("the media server: %s", error, extra={"event": "media_down"})
             self.media_problem = str(error)
             # A worker that has just started has not waited yet.
             self.media_seen_at = mono if self.media_seen_at is None else self.media_seen_at
@@ -183,11 +194,13 @@ class Worker:
                 lost_all(self.lifecycle, now)
                 self.publishing = set()
             return
+        if self.media_problem:
+            log.info("the media server answers again", extra={"event": "media_up"})
         self.publishing = {publisher.stream for publisher in look.publishers}
         self.media_seen_at, self.media_problem = mono, ""
         unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
         for client_id in unwanted:
-            log.info("dropping client %s, which may not publish any more", client_id)
+            log.info("dropping client %s of nginx, which may not publish any more", client_id)
             self.media.drop(client_id)
 
     def _tend_sessions(self, now: datetime, mono: float) -> None:
@@ -197,6 +210,9 @@ class Worker:
             session.id: index.read_signal(self.config.media_dir / session.channel.id / session.id)
             for session in sessions.values()
         }
+        sending = [self.signals[each.id] for each in sessions.values() if each.silent_since is None]
+        ends = [signal["lastEndsMs"] for signal in sending if signal.get("lastEndsMs")]
+        self.playlist_age_s = max(0.0, (to_ms(now) - min(ends)) / 1000) if ends else 0.0
         for session in sessions.values():
             signal = self.signals[session.id]
             announced = bool(session.video) if session.video or session.audio else None
@@ -251,8 +267,22 @@ class Worker:
         """A sign of life that web can read without asking anybody."""
         media = "none" if self.media is None else self.media_problem or "ok"
         measured = {"cpu": psutil.cpu_percent() / 100, "stored": self.stored_bytes}
-        pulse = {"at": time.time(), "media": media} | measured
+        pulse = {"at": time.time(), "media": media} | measured | self._counted()
         storage.write_private(self.config.pulse_file, json.dumps(pulse))
+
+    def _counted(self) -> dict[str, Any]:
+        """For /metrics, which web answers: counted since this process began."""
+        return {
+            "pid": os.getpid(),
+            "began": self.began,
+            "timeline": told(),
+            "deliveries": tally.tell(),
+            "renditions": self.transcoders.count(),
+            "disk_level": self.keeper.guard.level,
+            "jobs_failed": self.keeper.failures,
+            "playlist_age": self.playlist_age_s,
+            "steps_failed": self.steps_failed,
+        }
 
 
 def build(config: Config) -> Worker:
@@ -270,10 +300,10 @@ def build(config: Config) -> Worker:
 
 
 def main() -> None:
-    set_up_logging("worker")
     with ExitStack() as at_work:
         try:
             config = from_env(os.environ)
+            set_up_logging("worker", config.log_format)
             at_work.enter_context(opened(config, utcnow(), thorough=False))
         except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
             sys.exit(str(error))

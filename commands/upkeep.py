@@ -12,7 +12,7 @@ from config import Config
 from db import SHRINKING, file_at, path_of, utcnow
 from media.storage import make_folders
 from upkeep import opening, running
-from upkeep.backup import back_up
+from upkeep.backup import back_up, note_taken
 from upkeep.restore import restore
 
 FILE = click.argument("file", type=click.Path(path_type=Path))
@@ -43,6 +43,7 @@ def backup_command(file: Path, force: bool) -> dict[str, Any]:
     """
     with running.shared(settings()):
         made = back_up(settings(), file.absolute(), utcnow(), force=force)
+        note_taken(settings(), file.absolute(), made)
     return {"file": str(file)} | made
 
 

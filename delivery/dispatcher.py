@@ -214,11 +214,6 @@ class Dispatcher:
                 # One that cannot be kept must not keep the others; its lease ends, and it is tried again.
                 for each in finished:
                     self._record([each], now)
-            return
-        for job, outcome in finished:
-            if not outcome.ok:
-                why = outcome.error or f"status {outcome.status_code}"
-                log.info("webhook %s: try %d of %s: %s", job.webhook_id, job.number, job.message_id, why)
 
     def _send(self, job: Job, now: datetime) -> None:
         self.shares.add(job)
@@ -227,7 +222,7 @@ class Dispatcher:
             headers = signature.headers(job.message_id, int(now.timestamp()), job.body, keys)
             self.sender.start(job, job.uri, headers, job.body, now)
         except Exception as error:
-            log.exception("delivery %d cannot be sent", job.pk)
+            log.exception("%s cannot be sent", job.delivery_id, extra={"deliveryId": job.delivery_id})
             self.finished.append((job, Outcome(now, error=f"not sent: {error}")))
 
     def _rest_s(self) -> float:

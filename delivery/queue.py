@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, fn
 
 from db import database, from_ms, run, to_ms
-from delivery import schedule, signature
+from delivery import schedule, signature, tally
 from models import Attempt, Delivery, DeliveryStatus, Webhook
 
 LEASE = timedelta(seconds=60)
@@ -46,6 +46,7 @@ class Job:
     """One try of a claimed delivery; `number` tells which."""
 
     pk: int
+    delivery_id: str
     webhook_id: str
     number: int
     uri: str
@@ -113,6 +114,7 @@ def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) 
             else:  # the last try took a worker down as well: enough
                 _settle([job.pk], DeliveryStatus.FAILED)
                 _promote([job.pk], now)
+                tally.given_up(job, INTERRUPTED)
         return Claimed(_lease(ready, now), bool(behind))
 
 
@@ -136,6 +138,7 @@ def record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[
                 list({job.webhook_id for job in arrived}),
             )
         for job, outcome, status in current:
+            tally.tried(job, outcome)
             if not outcome.ok and status == DeliveryStatus.PENDING:
                 _failed(job, outcome, now, chance())
         _promote([job.pk for job, _, _ in current], now)
@@ -165,6 +168,8 @@ def old_secrets(kept: str | None, until: datetime | None, now: datetime) -> list
 
 def turn_off(webhook_id: str, reason: str | None) -> None:
     with database.atomic():
+        if reason:
+            tally.turned_off(webhook_id, reason)
         Webhook.update(active=False, disabled_reason=reason).where(Webhook.id == webhook_id).execute()
         cancel(webhook_id)
 
@@ -248,6 +253,7 @@ def _job(
     until = None if old_secret_until is None else from_ms(old_secret_until)
     return Job(
         pk=pk,
+        delivery_id=delivery_id,
         webhook_id=webhook_id,
         number=attempts + 1,
         uri=uri,
@@ -364,6 +370,7 @@ def _failed(job: Job, outcome: Outcome, now: datetime, chance: float) -> None:
     again = schedule.next_at(job.number, now, outcome.retry_after, chance)
     if outcome.status_code == 410 or again is None:
         _settle([job.pk], DeliveryStatus.FAILED)
+        tally.given_up(job, tally.why(outcome))
     else:
         _due(job.pk, again)
     webhook = Webhook.named(job.webhook_id)

@@ -8,6 +8,7 @@ from peewee import fn
 from db import to_ms
 from live.links import Links
 from live.snapshot import channel_object
+from live.telling import tell_later
 from models import Channel, Delivery, Event, EventName, Session, TimelineEntry, Webhook, new_id
 from wire import dump_json, iso
 
@@ -64,6 +65,7 @@ def subscribed(event: Event) -> list[Webhook]:
 def note(channel: Channel, kind: str, now: datetime, **detail: Any) -> None:
     """A line of the channel's timeline."""
     TimelineEntry.create(channel=channel, kind=kind, time=now, detail=detail)
+    tell_later(kind, channel.id, detail)
 
 
 def note_refused(channel: Channel | None, reason: str, client_ip: str, now: datetime) -> None:
@@ -81,3 +83,4 @@ def note_refused(channel: Channel | None, reason: str, client_ip: str, now: date
     else:
         entry.detail = detail
         entry.keep()
+    tell_later("refused", channel.id if channel else None, who | {"count": count + 1})

@@ -1,6 +1,5 @@
 """The media server is the truth: open sessions are compared with the publishers it really has."""
 
-import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -13,8 +12,6 @@ from live.health import Monitor, Received, found
 from live.lifecycle import Lifecycle
 from live.limits import MEASURED_MS, measure
 from models import Session, Status
-
-log = logging.getLogger(__name__)
 
 # A hook is answered before the media server lists the publisher: this long, a new session need not be listed.
 NEW = timedelta(seconds=5)
@@ -61,7 +58,6 @@ def reconcile(
             continue
         if instance_of(session.connection) == instance and looked_at - session.start_time < NEW:
             continue
-        log.warning("the publisher of %s is gone without a word", session.id)
         lifecycle.unpublish(
             session.connection, "lost", looked_at, session.silent_since or session.last_byte_at
         )
@@ -80,7 +76,6 @@ def reconcile(
     monitor.forget_all_but({session.id for session in heard})
     for connection, limit in beyond.items():
         if limit:
-            log.warning("the publisher of %s goes: %s", seen[connection].stream, limit)
             lifecycle.unpublish(connection, limit, looked_at)
     return [publisher.client_id for publisher in seen.values() if publisher.connection not in sessions]
 

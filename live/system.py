@@ -4,14 +4,16 @@ import json
 import platform
 import shutil
 import time
+from datetime import datetime
 from typing import Any
 
 import peewee
 import psutil
 
 from config import Config
-from db import database, run
+from db import database, run, to_ms
 from live.analytics import viewers_now
+from live.health import Health
 from models import DeliveryStatus, Session, Status
 from release import RELEASE
 
@@ -40,11 +42,20 @@ def database_state() -> str:
 
 def pulse(config: Config) -> dict[str, Any]:
     """The worker's last sign of life; empty if it gives none. A request never asks anybody over the network."""
+    last = _last_pulse(config)
+    return last if last and time.time() - last["at"] <= PULSE_TOO_OLD_S else {}
+
+
+def pulse_at(config: Config) -> float | None:
+    """When that was, however long ago; None if there never was one."""
+    return _last_pulse(config).get("at")
+
+
+def _last_pulse(config: Config) -> dict[str, Any]:
     try:
-        last = json.loads(config.pulse_file.read_text())
+        return json.loads(config.pulse_file.read_text())
     except (OSError, ValueError):
         return {}
-    return last if time.time() - last["at"] <= PULSE_TOO_OLD_S else {}
 
 
 def worker_state(last: dict[str, Any]) -> Parts:
@@ -60,14 +71,14 @@ def counts_viewers(config: Config) -> bool:
 
 def statistics(config: Config) -> dict[str, Any]:
     """StatisticsOut's fields. What nobody has measured yet, or cannot while the worker is away, is None."""
-    last, memory = pulse(config), psutil.virtual_memory()
+    last, memory, disk = pulse(config), psutil.virtual_memory(), shutil.disk_usage(config.data_dir)
     watching = viewers_now() if counts_viewers(config) else {"viewers": None, "bitrate_out": None}
     return watching | {
         "channels": channels_by_status(),
         "sessions": open_sessions(),
         "bitrate_in": bitrate_in(),
         "deliveries": deliveries_by_status(),
-        "storage": {"used": last.get("stored"), "free": shutil.disk_usage(config.data_dir).free},
+        "storage": {"used": last.get("stored"), "free": disk.free, "total": disk.total},
         "cpu": last.get("cpu"),
         "memory": {"used": memory.total - memory.available, "total": memory.total},
         "uptime": int(time.monotonic() - STARTED),
@@ -97,6 +108,47 @@ def deliveries_by_status() -> dict[str, int]:
         status.value: run("SELECT COUNT(*) FROM delivery WHERE status = ?", status.value)[0][0]
         for status in wanted
     }
+
+
+def live_by_health() -> dict[str, int]:
+    found = dict(run("SELECT health, COUNT(*) FROM channel WHERE status = 'live' GROUP BY health"))
+    return {health.value: found.get(health.value, 0) for health in Health}
+
+
+def webhooks() -> dict[str, int]:
+    """How many arrive, how many fail, how many are off."""
+    count = dict.fromkeys(("ok", "failing", "off"), 0)
+    for active, failing, number in run(
+        "SELECT active, failing_since IS NOT NULL AS failing, COUNT(*) FROM webhook GROUP BY active, failing"
+    ):
+        count["off" if not active else "failing" if failing else "ok"] += number
+    return count
+
+
+def oldest_pending_s(now: datetime) -> float:
+    """The age of the oldest delivery that has not arrived, 0 without one. By webhook, for an index begins with it."""
+    rows = run(
+        """SELECT created_at FROM delivery WHERE pk =
+           (SELECT MIN(first) FROM (SELECT MIN(pk) AS first FROM delivery WHERE status = 'pending'
+                                     GROUP BY webhook_id) AS firsts)"""
+    )
+    return _since(rows[0][0] if rows else None, now)
+
+
+def overdue_s(now: datetime) -> float:
+    """For how long the first delivery that is due has been; only of webhooks that work, as the others have little
+    room and wait for it."""
+    [(first,)] = run(
+        """SELECT MIN(first) FROM (SELECT (SELECT MIN(next_at) FROM delivery
+                                            WHERE status = 'pending' AND next_at IS NOT NULL
+                                              AND webhook_id = webhook.id) AS first
+                                     FROM webhook WHERE failing_since IS NULL) AS firsts"""
+    )
+    return _since(first, now)
+
+
+def _since(moment: int | None, now: datetime) -> float:
+    return 0.0 if moment is None else max(0, to_ms(now) - moment) / 1000
 
 
 def versions() -> dict[str, str]:

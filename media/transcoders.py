@@ -67,6 +67,11 @@ class Transcoder:
         return self.folder.name
 
     @property
+    def about(self) -> dict[str, str]:
+        """For the log."""
+        return {"channelId": self.folder.parent.name, "sessionId": self.session_id}
+
+    @property
     def alive(self) -> bool:
         return self.process is not None and _alive(self.process)
 
@@ -125,6 +130,15 @@ class Transcoders:
             self._tend_alone(job, now)
         self._relieve(now)
 
+    def count(self) -> dict[str, float]:
+        """For the metrics: how many renditions are made and left out, and what they are expected to take."""
+        ladders = [each.ladder for each in self.known.values() if each.ladder]
+        return {
+            "made": sum(len(each.ladder.renditions) for each in self.known.values() if each.alive),
+            "left_out": sum(len(each.left_out) for each in ladders),
+            "cores": round(sum(each.cores for each in ladders), 3),
+        }
+
     def _adopt(self, jobs: Iterable[Job], now: float) -> None:
         """Take over what a worker before this one decided and started."""
         for job in jobs:
@@ -146,7 +160,8 @@ class Transcoders:
         try:
             self._tend(job, now)
         except (OSError, ValueError, KeyError, TypeError, psutil.Error) as error:
-            log.error("transcoder of %s: %s: %s", job.session_id, type(error).__name__, error)
+            about = {"channelId": job.channel_id, "sessionId": job.session_id}
+            log.error("transcoder of %s: %s: %s", job.session_id, type(error).__name__, error, extra=about)
 
     def _tend(self, job: Job, now: float) -> None:
         folder = self.media_dir / job.channel_id / job.session_id
@@ -166,7 +181,7 @@ class Transcoders:
             elif now >= each.next_start and job.receiving:
                 self._start(each, now)
         elif self._stalled(each, now):
-            log.warning("the transcoder of %s stands still; restarting it", each.session_id)
+            log.warning("the transcoder of %s stands still; restarting it", each.session_id, extra=each.about)
             each.process.kill()
 
     def _plan(self, each: Transcoder, picture: Picture, job: Job) -> Ladder:
@@ -210,7 +225,8 @@ class Transcoders:
 
     def _note_death(self, each: Transcoder, now: float) -> None:
         each.process = None
-        log.warning("the transcoder of %s ended: %s", each.session_id, self._last_words(each.session_id))
+        words = self._last_words(each.session_id)
+        log.warning("the transcoder of %s ended: %s", each.session_id, words, extra=each.about)
         each.deaths = 1 if now - each.last_start > LASTED_S else each.deaths + 1
         each.next_start = now + BACKOFF_S[min(each.deaths - 1, len(BACKOFF_S) - 1)]
 
@@ -238,7 +254,8 @@ class Transcoders:
             self.relieved_at = now
             each = max(behind, key=lambda each: each.ladder.renditions[-1].megapixels)
             name = each.ladder.renditions[-1].name
-            log.warning("the box cannot keep up; %s goes without %s", each.session_id, name)
+            about = each.about | {"event": "overload", "rendition": name}
+            log.warning("the box cannot keep up; %s goes without %s", each.session_id, name, extra=about)
             self._decide(each, each.ladder.without([name], ladder.TOO_LATE), now)
 
     def _end(self, each: Transcoder, now: float) -> None:

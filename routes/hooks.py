@@ -2,9 +2,11 @@
 
 import hmac
 import logging
+from datetime import datetime
 
 from flask import Blueprint, Response, abort, current_app, request
 
+import metrics
 from db import utcnow
 from live.arrival import Arrival, RefusedError
 from media import index, storage
@@ -39,22 +41,30 @@ def decide(told: Hook) -> str | None:
     """The name under which a stream is let in; None for a refusal; "" for a call that asks for nothing."""
     now = utcnow()
     if told.call == "publish":
-        arrival = Arrival(told.connection, told.client_ip, told.encoder)
-        try:
-            session = box.lifecycle.publish(told.stream_token, arrival, now)
-            make_room(session)
-            log.info("publisher from %s let in as %s", told.client_ip, session.id)
-            return session.id
-        except RefusedError as error:
-            log.warning("publisher from %s refused: %s", told.client_ip, error.reason)
-            return None
-        except OSError as error:
-            log.error("publisher from %s refused, no room for its media: %s", told.client_ip, error)
-            box.lifecycle.unpublish(told.connection, "no_storage", now)
-            return None
+        with metrics.deciding() as decision:
+            stream, decision.result = publish(told, now)
+        return stream
     if told.call == "unpublish":
         box.lifecycle.unpublish(told.connection, "left", now)
     return ""
+
+
+def publish(told: Hook, now: datetime) -> tuple[str | None, str]:
+    """The name to let it in under, or None, and the word for it."""
+    try:
+        session = box.lifecycle.publish(
+            told.stream_token, Arrival(told.connection, told.client_ip, told.encoder), now
+        )
+    except RefusedError as error:
+        return None, error.reason
+    try:
+        make_room(session)
+    except OSError as error:
+        about = {"event": "no_storage", "channelId": session.channel.id, "sessionId": session.id}
+        log.error("%s: no room for its media: %s", session.id, error, extra=about)
+        box.lifecycle.unpublish(told.connection, "no_storage", now)
+        return None, "no_storage"
+    return session.id, "accepted"
 
 
 def make_room(session: Session) -> None:

@@ -2,6 +2,7 @@
 called a backup."""
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import peewee
 
 from config import Config
 from db import SHRINKING, file_at, path_of, wal_bytes
+from media.storage import write_private
 from release import RELEASE
 from upkeep import archive
 from upkeep.archive import BackupError
@@ -48,6 +50,12 @@ def back_up(config: Config, file: Path, now: datetime, *, force: bool = False) -
         (drafts / "whole").rename(file)
         sync_folder(file.parent)
     return manifest
+
+
+def note_taken(config: Config, file: Path, manifest: dict[str, Any]) -> None:
+    """For the metrics. Those of upgrades do not count: they are on the disk that they are a backup of."""
+    with suppress(OSError):  # the backup is whole all the same
+        write_private(config.last_backup_file, json.dumps({"at": manifest["createdAt"], "file": str(file)}))
 
 
 def before_upgrade(config: Config, pending: list[str], now: datetime) -> Path:

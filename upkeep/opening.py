@@ -1,6 +1,7 @@
 """A database is looked at before it is used, and backed up before it is changed. Whatever is wrong with it is one
 sentence that says what to do; nothing is ever made anew in the place of what was lost."""
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from db import SchemaError, bind, database, file_at, migrate, path_of, schema
 from media.storage import make_folders
 from upkeep import backup, restore, running
 from upkeep.archive import BackupError
+
+log = logging.getLogger(__name__)
 
 # Of a start. 200 MB take 0.2 s; what is left over of a bigger file is looked at by backups and `integrity_check`.
 LOOK_FOR_S = 2.0
@@ -73,13 +76,17 @@ def upgrade(config: Config, now: datetime) -> list[str]:
     except BackupError as error:
         raise BackupError(f"An upgrade takes a backup first, which failed. {error}") from error
     try:
-        return migrate(sqlite)
+        done = migrate(sqlite)
     except (peewee.PeeweeException, SchemaError) as error:
         if kept:
             kept.unlink()  # nothing was changed; start after start would push the older ones out
         raise SchemaError(
             f"The upgrade to {found.pending[-1]} failed: {error}. Nothing was changed: run the release before."
         ) from error
+    if kept:
+        about = {"event": "migrated", "migrations": done, "backup": str(kept)}
+        log.info("the database was migrated: %s; as it was: %s", ", ".join(done), kept, extra=about)
+    return done
 
 
 def look(config: Config) -> None:

@@ -1,0 +1,52 @@
+"""The log's and the metrics' share of a timeline: each entry is one line, and one more of its kind, once committed.
+
+A timeline is shown to tokens that only read, so nothing in it is a secret.
+"""
+
+import logging
+import threading
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from db import database
+
+log = logging.getLogger(__name__)
+
+# What an operator may have to act on; all else is the ordinary life of a channel.
+UNUSUAL = {"refused", "error", "unstable", "limit_near", "video_failed", "storage_low"}
+UNUSUAL_REASONS = ("lost", "limit", "no_storage")
+
+_told: Counter[str] = Counter()
+_lock = threading.Lock()
+
+
+def told() -> dict[str, int]:
+    """How many entries of each kind this process has written since it began."""
+    with _lock:
+        return dict(_told)
+
+
+def tell_later(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:
+    """After the commit of the transaction that this is called in; not at all if it is rolled back."""
+    database.after_commit(partial(_tell, kind, channel_id, detail))
+
+
+def _tell(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:
+    with _lock:
+        _told[kind] += 1
+    known = {name: value for name, value in detail.items() if value is not None}
+    unusual = kind in UNUSUAL or str(known.get("reason", "")).startswith(UNUSUAL_REASONS)
+    about = {"event": kind} | ({"channelId": channel_id} if channel_id else {})
+    log.log(
+        logging.WARNING if unusual else logging.INFO,
+        *("%s: %s%s", channel_id or "no channel", kind, "".join(map(_words, known.items()))),
+        extra=about | known,
+    )
+
+
+def _words(fact: tuple[str, Any]) -> str:
+    name, value = fact
+    if isinstance(value, list):
+        value = " ".join(each["name"] if isinstance(each, dict) else str(each) for each in value) or "-"
+    return f", {value}" if name in ("sessionId", "reason") else f", {name} {value}"
