@@ -73,6 +73,9 @@ def set_up_logging(process: str, form: str) -> None:
     logging.getLogger("waitress.queue").setLevel(
         logging.ERROR
     )  # a warning for every request that waits a moment
+    logging.getLogger("peewee.migrations").setLevel(
+        logging.WARNING
+    )  # upkeep/opening.py says what was migrated
     if form == "json":  # Python would print these as lines of their own
         logging.captureWarnings(True)
         sys.excepthook = _uncaught

@@ -45,6 +45,13 @@ DECIDED = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )
+# See Lifecycle.publish and Limits.refusal. Each counts from the beginning: Prometheus sees no increase from nothing.
+RESULTS = (
+    *("accepted", "unknown_token", "ended", "too_early", "busy", "repeated"),
+    *("limit_live", "limit_storage", "limit_duration", "no_storage", "failed"),
+)
+for each in RESULTS:
+    DECISIONS.labels(each)
 
 
 def count(method: str, route: str, status: int, seconds: float) -> None:

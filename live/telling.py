@@ -13,11 +13,17 @@ from db import database
 
 log = logging.getLogger(__name__)
 
+# All there are, so that each has a count from the beginning: Prometheus sees no increase from nothing to one.
+KINDS = (
+    *("created", "scheduled", "updated", "token_reset", "published", "reconnected", "refused", "unpublished"),
+    *("live", "error", "unstable", "stable", "limit_near", "ladder", "ended"),
+    *("video_ready", "video_failed", "storage_low", "storage_enough"),
+)
 # What an operator may have to act on; all else is the ordinary life of a channel.
 UNUSUAL = {"refused", "error", "unstable", "limit_near", "video_failed", "storage_low"}
 UNUSUAL_REASONS = ("lost", "limit", "no_storage")
 
-_told: Counter[str] = Counter()
+_told: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
 _lock = threading.Lock()
 
 
