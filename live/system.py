@@ -14,7 +14,7 @@ from config import Config
 from db import database, run, to_ms
 from live.analytics import viewers_now
 from live.health import Health
-from models import DeliveryStatus, Session, Status
+from models import DeliveryStatus, Status
 from release import RELEASE
 
 PULSE_TOO_OLD_S = 10.0
@@ -93,7 +93,7 @@ def channels_by_status() -> dict[str, int]:
 
 
 def open_sessions() -> int:
-    return Session.select().where(Session.stop_time.is_null()).count()
+    return run("SELECT COUNT(*) FROM session WHERE stop_time IS NULL")[0][0]
 
 
 def bitrate_in() -> int:
