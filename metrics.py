@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from config import Config
 from db import path_of, wal_bytes
 from live import system
+from media import tls
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -57,6 +58,9 @@ class _Now:
         yield GaugeMetricFamily("livestream_data_free_bytes", "Free in DATA_DIR", known["storage"]["free"])
         if known["storage"]["used"] is not None:
             yield GaugeMetricFamily("livestream_media_bytes", "Media on disk", known["storage"]["used"])
+        if self.config.tls_cert and (shown := tls.in_use(self.config)):
+            name, ends = "livestream_certificate_not_after_timestamp_seconds", shown.not_valid_after_utc
+            yield GaugeMetricFamily(name, "When the certificate in use expires", ends.timestamp())
         yield InfoMetricFamily("livestream_build", "Versions", known["versions"])
 
 

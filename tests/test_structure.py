@@ -24,7 +24,7 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
-    "metrics": {"live", "config", "db"},
+    "metrics": {"live", "config", "db", "media"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
         *("schemas", "schemas_admin", "schemas_webhook", "doctor"),
