@@ -18,6 +18,7 @@ from config import from_env
 from demo.place import place
 from tests.box import FFMPEG, PROJECT, Box, Encoder, running_box, short_folder, source_address
 from tests.certificates import Authority, Signed, pem
+from tests.test_broadcast import plays
 from tests.waiting import until
 
 pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
@@ -104,16 +105,29 @@ def test_the_encoders_own_address_arrives_through_rtmps(secured, on_air):
     assert found == {"rtmps": ELSEWHERE, "rtmp": "127.0.0.1"}
 
 
-def test_who_is_refused_by_rtmps_is_told_of_by_that_address(secured, on_air):
-    ended = secured.create()
-    secured.call("DELETE", f"/v1/live/{ended['id']}")
-    with (
-        source_address(secured.rtmps_port, ELSEWHERE) as port,
-        Encoder(secured, ended["streamToken"], tls=True, via_port=port) as encoder,
-    ):
-        assert encoder.refused()
-    [refused] = [each for each in secured.timeline(ended["id"]) if each["event"] == "refused"]
+def test_who_is_stopped_is_cut_off_and_then_refused_by_that_address(secured, on_air):
+    made = secured.create()
+
+    def encoder(port: int) -> Encoder:
+        return Encoder(secured, made["streamToken"], tls=True, via_port=port)
+
+    with source_address(secured.rtmps_port, ELSEWHERE) as port:
+        with encoder(port) as stopped:
+            until(lambda: secured.channel(made["id"])["publishing"], 10, "it publishes")
+            secured.call("DELETE", f"/v1/live/{made['id']}")
+            assert stopped.refused()
+        with encoder(port) as late:
+            assert late.refused()
+    [refused] = [each for each in secured.timeline(made["id"]) if each["event"] == "refused"]
     assert refused["detail"]["clientIp"] == ELSEWHERE
+
+
+def test_rtmps_does_not_open_to_others_what_is_played_from_this_machine_only(secured, on_air):
+    """By its session's name, which is in public playlists; a signed channel must not be had that way."""
+    stream = secured.sessions(on_air["rtmp"])[0]["id"]
+    with source_address(secured.rtmps_port, ELSEWHERE) as port:
+        assert plays(f"rtmps://127.0.0.1:{secured.rtmps_port}/live/{stream}")
+        assert not plays(f"rtmps://127.0.0.1:{port}/live/{stream}")
 
 
 def test_what_is_played_is_encrypted_and_verified(secured, on_air):
