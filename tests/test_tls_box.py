@@ -21,7 +21,7 @@ from tests.certificates import Authority, Signed, pem
 from tests.test_broadcast import plays
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 AUTHORITY = Authority()
 ELSEWHERE = "127.0.0.7"
