@@ -13,11 +13,7 @@ from urllib.parse import urlsplit
 
 MEDIA_SERVERS = ("nginx-rtmp", "none")
 LOG_FORMATS = ("auto", "text", "json")
-NGINX_MODULES = (
-    "/usr/lib/nginx/modules/ngx_rtmp_module.so",
-    "/usr/lib64/nginx/modules/ngx_rtmp_module.so",
-    "/usr/share/nginx/modules/ngx_rtmp_module.so",
-)
+NGINX_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
 SOCKET_PATH_MAX = 107  # sockaddr_un holds 108 bytes, the last of them a NUL
 LONGEST_SOCKET = "run/private/ctl.4194304"  # supervisord binds it with its pid behind it
 
@@ -55,6 +51,9 @@ class Config:
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
     disk_min_free: int | None = None  # MB; None: see media/disk.py
+    tls_cert: Path | None = None  # with it the public port speaks HTTPS, and there is RTMPS
+    tls_key: Path | None = None
+    rtmps_port: int = 1936
     token_id: str | None = None
     token_secret: str | None = field(default=None, repr=False)
 
@@ -93,6 +92,15 @@ class Config:
         return self.data_dir / "transcoders"
 
     @property
+    def rtmps_url(self) -> str | None:
+        return f"rtmps://{_host_of(self.rtmp_url)}:{self.rtmps_port}/live" if self.tls_cert else None
+
+    @property
+    def tls_file(self) -> Path:
+        """The media server's own copy of certificate and key, for the user of its workers alone."""
+        return self.run_dir / "tls.pem"
+
+    @property
     def hook_socket(self) -> Path:
         return self.run_dir / "hooks.sock"
 
@@ -123,12 +131,14 @@ def from_env(environ: Mapping[str, str]) -> Config:
     host, port = env.host("HOST", "127.0.0.1"), env.port("PORT", 8000)
     http_port, rtmp_port = env.port("HTTP_PORT", 8080), env.port("RTMP_PORT", 1935)
     media_server = env.choice("MEDIA_SERVER", MEDIA_SERVERS, default_media_server())
+    tls_cert, tls_key = env.file("TLS_CERT"), env.file("TLS_KEY")
+    schemes = ("https",) if tls_cert else ("http", "https")
     own_url = (
-        f"http://{own_address()}:{http_port}"
+        f"{schemes[0]}://{own_address()}:{http_port}"
         if media_server != "none"
         else f"http://{bracketed(host)}:{port}"
     )
-    public_url = env.url("PUBLIC_URL", own_url, ("http", "https"))
+    public_url = env.url("PUBLIC_URL", own_url, schemes)
     rtmp_url = env.url("RTMP_URL", f"rtmp://{_host_of(public_url)}:{rtmp_port}/live", ("rtmp", "rtmps"))
     config = Config(
         host=host,
@@ -167,13 +177,22 @@ def from_env(environ: Mapping[str, str]) -> Config:
             "videos": env.days("RETENTION_VIDEOS_DAYS", None),
         },
         disk_min_free=env.limit("DISK_MIN_FREE"),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        rtmps_port=env.port("RTMPS_PORT", 1936),
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
     )
     env.together("LIVE_TOKEN_ID", config.token_id, "LIVE_TOKEN_SECRET", config.token_secret)
+    env.together("TLS_CERT", tls_cert, "TLS_KEY", tls_key)
     ports = {"PORT": port}
     if media_server != "none":
         ports |= {"HTTP_PORT": http_port, "RTMP_PORT": rtmp_port}
+        ports |= {"RTMPS_PORT": config.rtmps_port} if tls_cert else {}
+    elif tls_cert:
+        env.problems.append(
+            "TLS_CERT needs MEDIA_SERVER=nginx-rtmp: it is nginx that speaks TLS. Without it, put a proxy in front."
+        )
     env.distinct(ports | {"HOOK_PORT": config.hook_port})
     if env.problems:
         raise ConfigError(sorted(set(env.problems)))
@@ -196,7 +215,15 @@ def nginx_program() -> str | None:
 
 
 def nginx_rtmp_module() -> str | None:
-    return next((path for path in NGINX_MODULES if Path(path).exists()), None)
+    return _nginx_module("ngx_rtmp_module.so")
+
+
+def nginx_stream_module() -> str | None:
+    return _nginx_module("ngx_stream_module.so")
+
+
+def _nginx_module(name: str) -> str | None:
+    return next((path for folder in NGINX_MODULES if Path(path := f"{folder}/{name}").exists()), None)
 
 
 def own_address() -> str:
@@ -316,6 +343,10 @@ class _Reader:
                 f"{name} must not hold spaces, quotes or any of ; {{ }} $ \\ (nginx reads it): {path}"
             )
         return path
+
+    def file(self, name: str) -> Path | None:
+        value = self.text(name, "")
+        return Path(value).expanduser().absolute() if value else None
 
     def database(self, name: str, default: Path) -> str:
         value = self.text(name, f"sqlite:///{default}")

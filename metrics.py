@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from config import Config
 from db import path_of, utcnow, wal_bytes
 from live import system, telling
+from media import tls
 from media.disk import least_free
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -211,6 +212,12 @@ def _box(known: Mapping[str, Any], config: Config) -> Iterator[Metric]:
         taken = config.last_backup_file.stat().st_mtime
         yield _is(
             "backup_last_timestamp_seconds", "When flask backup last succeeded, in seconds since 1970", taken
+        )
+    if config.tls_cert and (shown := tls.in_use(config)):
+        yield _is(
+            "certificate_not_after_timestamp_seconds",
+            "When the TLS certificate in use expires, in seconds since 1970",
+            shown.not_valid_after_utc.timestamp(),
         )
     yield InfoMetricFamily(
         "livestream_build", "Versions of the product and what it runs on", known["versions"]

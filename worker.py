@@ -34,7 +34,7 @@ from live.reconcile import lost_all, reconcile
 from live.retention import forget, give_back
 from live.telling import told
 from logs import set_up_logging
-from media import ffmpeg, index, storage, transcoders, watch
+from media import ffmpeg, index, storage, tls, transcoders, watch
 from media.playlog import Playlog
 from media.servers import MediaServer, MediaServerError
 from media.servers.nginx_rtmp import NginxRtmp
@@ -52,6 +52,7 @@ PULSE_EVERY_S = 1.0
 COUNT_EVERY_S = 2.0
 MEASURE_EVERY_S = 60.0
 FORGET_EVERY_S = 600.0
+RENEW_EVERY_S = 2.0
 # No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
 UNREACHABLE_S = 8.0
 
@@ -88,6 +89,7 @@ class Worker:
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
         self.count = Count(playlog)
         self.keeper = keeper
+        self.renewal = tls.Renewal(config)
         self.stopping = threading.Event()
         self.began = time.time()
         self.steps_failed = 0
@@ -159,6 +161,8 @@ class Worker:
             self._step("viewers", lambda: self.count.step(now))
         if self._due("measure", mono, MEASURE_EVERY_S):
             self._step("measure", self._measure)
+        if self.config.tls_cert and self._due("certificate", mono, RENEW_EVERY_S):
+            self._step("certificate", self.renewal.look)
         if self.forgetting or self._due("retention", mono, FORGET_EVERY_S):
             self._step("retention", lambda: self._forget(now))
         if self._due("pulse", mono, PULSE_EVERY_S):
@@ -293,7 +297,7 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    links = Links(config.public_url, config.rtmp_url)
+    links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
     media = NginxRtmp(config.media_socket) if config.media_server == "nginx-rtmp" else None
     return Worker(config, lifecycle, media, dispatcher, Keeper(config, links, ring))

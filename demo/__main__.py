@@ -13,6 +13,7 @@ from demo.picture import Picture
 from demo.place import DemoError, place
 from demo.receiver import Receiver
 from demo.telling import tell
+from media.tls import TlsError
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -34,7 +35,7 @@ def main() -> int:
                 broadcast.run(asked.seconds, keep=asked.keep)
             finally:
                 broadcast.clean_up()
-    except (ConfigError, DemoError) as error:
+    except (ConfigError, DemoError, TlsError) as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The story: create, publish, play, stop, end; each leg measured while it happens."""
 
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,7 @@ class Broadcast:
         self.picture = picture
         self.legs: list[Leg] = []
         self.channel: dict[str, Any] = {}
-        self.webhook_id = ""
+        self.mark = f"demo-{secrets.token_hex(4)}"
         self.fetched: set[str] = set()
         self.bytes = 0
 
@@ -47,21 +48,28 @@ class Broadcast:
     def clean_up(self) -> None:
         """Whatever happened, and as far as it came."""
         self.picture.stop()
-        gone = [f"/v1/webhook/{self.webhook_id}"] if self.webhook_id else []
-        if self.channel:
-            gone.insert(0, f"{self.path}?delete=true")
-        for path in gone:
-            try:
+        try:
+            for path in self._made():
                 self.place.call("DELETE", path)
-            except DemoError as error:
-                report(f"Left behind: {error}")
+        except DemoError as error:
+            report(f"Left behind: {error}")
+
+    def _made(self) -> list[str]:
+        """Asked for, not remembered: Ctrl-C can come between a call and its answer."""
+        channels = self.place.call("GET", f"/v1/live?accountId={ACCOUNT}&tags={self.mark}")
+        webhooks = self.place.call("GET", "/v1/webhook?length=100")
+        ours = [each["id"] for each in webhooks if each["uri"] == self.receiver.url]
+        return [
+            *(f"/v1/live/{each['id']}?delete=true" for each in channels),
+            *(f"/v1/webhook/{each}" for each in ours),
+        ]
 
     def _create(self) -> None:
         asked = {"uri": self.receiver.url, "event": "all", "accountId": ACCOUNT, "description": "script/demo"}
         webhook = self.place.call("POST", "/v1/webhook", asked)
-        self.webhook_id, self.receiver.secret = webhook["id"], webhook["secret"]
+        self.receiver.secret = webhook["secret"]
         began = time.time()
-        asked = {"name": "Demo", "accountId": ACCOUNT, "expire": 600, "stopTimeout": 60}
+        asked = {"name": "Demo", "accountId": ACCOUNT, "tags": [self.mark], "expire": 600, "stopTimeout": 60}
         self.channel = self.place.call("POST", "/v1/live", asked)
         self._leg("channel created", began, time.time(), "from POST /v1/live to its answer")
         report(f"Channel {self.channel['id']} is made.")

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -22,6 +23,7 @@ from auth import create_token, revoke_token
 from config import Config, bracketed
 from db import connection, utcnow
 from demo.telling import report
+from media.tls import trusting
 from upkeep import opening
 
 START_S = 600.0  # a first start installs what is missing
@@ -52,6 +54,7 @@ class Place:
     rtmp_port: int
     public_url: str
     authorization: str
+    tls: ssl.SSLContext | None
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """The data of an answer of success."""
@@ -68,9 +71,8 @@ class Place:
 
     def ask(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         headers = {"Authorization": self.authorization, "Content-Type": "application/json"}
-        return ask(
-            self.host, self.http_port, method, path, None if body is None else json.dumps(body), headers
-        )
+        sent = None if body is None else json.dumps(body)
+        return ask(self.host, self.http_port, method, path, sent, headers, tls=self.tls)
 
     def rtmp(self, stream_token: str) -> str:
         return f"rtmp://{bracketed(self.host)}:{self.rtmp_port}/live/{stream_token}"
@@ -124,12 +126,15 @@ def _with_a_token(config: Config) -> Iterator[Place]:
 @contextmanager
 def on_a_box_of_its_own(config: Config, environ: Mapping[str, str], project: Path) -> Iterator[Place]:
     token_id, secret = "demo", secrets.token_urlsafe(32)
-    port, http_port, rtmp_port = _free([config.port, config.http_port, config.rtmp_port])
+    port, http_port, rtmp_port, rtmps_port = _free(
+        [config.port, config.http_port, config.rtmp_port, config.rtmps_port]
+    )
     folder = Path(tempfile.mkdtemp(prefix="livestream-demo-"))
     folder.chmod(0o711)  # for nginx's workers, who are another user
     own = {name: value for name, value in environ.items() if name not in NOT_THE_DEMOS}
     own |= {"DATA_DIR": str(folder / "data"), "MEDIA_SERVER": "nginx-rtmp", "WEBHOOK_ALLOW_PRIVATE": "1"}
     own |= {"PORT": str(port), "HTTP_PORT": str(http_port), "RTMP_PORT": str(rtmp_port)}
+    own["RTMPS_PORT"] = str(rtmps_port)
     own |= {"LIVE_TOKEN_ID": token_id, "LIVE_TOKEN_SECRET": secret}
     public_url = config.public_url.replace(f":{config.http_port}", f":{http_port}")
     own["PUBLIC_URL"] = public_url if config.media_server != "none" else f"http://127.0.0.1:{http_port}"
@@ -184,6 +189,7 @@ def _at(config: Config, token_id: str, secret: str) -> Place:
         config.rtmp_port,
         config.public_url,
         "Basic " + b64encode(f"{token_id}:{secret}".encode()).decode(),
+        trusting(config),
     )
 
 
@@ -226,9 +232,20 @@ def _is_of(config: Config) -> bool:
 
 
 def ask(
-    host: str, port: int, method: str, path: str, body: str | None, headers: Mapping[str, str]
+    host: str,
+    port: int,
+    method: str,
+    path: str,
+    body: str | None,
+    headers: Mapping[str, str],
+    *,
+    tls: ssl.SSLContext | None = None,
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(host, port, timeout=ASK_S)
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=ASK_S, context=tls)
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=ASK_S)
+    )
     try:
         connection.request(method, path, body, dict(headers))
         reply = connection.getresponse()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from config import Config
-from doctor import installation, machine, parts, receivers
+from doctor import certificate, installation, machine, parts, receivers
 from doctor.finding import Finding, Patient, failed
 
 Check = Callable[[Patient], Iterator[Finding]]
@@ -23,6 +23,7 @@ OF_THE_BOX: dict[str, Check] = {
     "database": installation.database,
     "box": parts.box,
     "ports": parts.ports,
+    "certificate": certificate.certificate,
     "web": parts.web,
     "hooks": parts.hooks,
     "worker": parts.worker,

@@ -50,7 +50,12 @@ def _user(uid: int) -> str:
 def _wrong_modes(patient: Patient) -> Iterator[Finding]:
     config = patient.config
     database = path_of(config.database_url)
-    private = [*config.keys_dir.glob("*"), database, *database.parent.glob(f"{database.name}-*")]
+    private = [
+        config.tls_file,
+        *config.keys_dir.glob("*"),
+        database,
+        *database.parent.glob(f"{database.name}-*"),
+    ]
     wanted = [*storage.folders(config), *((path, 0o600) for path in private)]
     for path, mode in wanted:
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import peewee
 
-from config import nginx_program, nginx_rtmp_module
+from config import nginx_program, nginx_rtmp_module, nginx_stream_module
 from db import connection, from_ms, run, utcnow, wal_is_safe
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import ffmpeg as packaging
@@ -75,6 +75,9 @@ def nginx(patient: Patient) -> Iterator[Finding]:
     program, module = nginx_program(), nginx_rtmp_module()
     if not program or not module:
         yield failed("nginx", f"{'its RTMP module' if program else 'nginx'} is not installed", INSTALL_NGINX)
+        return
+    if patient.config.tls_cert and not nginx_stream_module():
+        yield failed("nginx", "its stream module is not installed", "Install libnginx-mod-stream, for RTMPS.")
         return
     version = _told([program, "-v"]).rpartition("/")[2].strip()
     if problem := module_problem(program, module):

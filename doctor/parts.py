@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Iterator
 from urllib.parse import urlencode, urlsplit
@@ -15,6 +16,7 @@ from doctor.finding import Finding, Patient, failed, ok, warning
 from live.system import PULSE_TOO_OLD_S
 from media.servers import MediaServerError, nginx_rtmp
 from media.storage import hook_secret
+from media.tls import TlsError, trusting
 from models import Channel, Session, Status
 from release import RELEASE
 
@@ -62,6 +64,7 @@ def ports(patient: Patient) -> Iterator[Finding]:
     if config.media_server != "none":
         bind = config.media_bind or ANYWHERE
         wanted |= {"HTTP_PORT": (bind, config.http_port), "RTMP_PORT": (bind, config.rtmp_port)}
+        wanted |= {"RTMPS_PORT": (bind, config.rtmps_port)} if config.tls_cert else {}
     connections = psutil.net_connections("all")
     ours = sockets.owners([config.hook_socket, config.media_socket], connections)
     for name, (host, port) in wanted.items():
@@ -99,11 +102,21 @@ def web(patient: Patient) -> Iterator[Finding]:
 def _public(config: Config) -> Iterator[Finding]:
     """From here: a router in between may know the way from outside only."""
     parts = urlsplit(config.public_url)
-    if parts.scheme != "http":
+    if parts.scheme != "http" and config.tls_cert is None:
         return  # a proxy of the operator's, with certificates of its own
+    trusted = ssl.create_default_context() if config.tls_cert else None
+    port = parts.port or (443 if trusted else 80)
     try:
-        answer = sockets.ask("GET", parts.hostname or "", parts.port or 80, f"{parts.path}/v1")
+        answer = sockets.ask("GET", parts.hostname or "", port, f"{parts.path}/v1", tls=trusted)
         answers = answer.status == 200
+    except ssl.SSLCertVerificationError as error:
+        yield warning(
+            "web",
+            f"PUBLIC_URL {config.public_url} shows a certificate that this machine does not trust "
+            f"({error.verify_message.rstrip('.')})",
+            "Viewers' browsers will not either, unless they know who signed it. TLS_CERT has to hold the whole chain.",
+        )
+        return
     except OSError:
         answers = False
     if answers:
@@ -197,8 +210,9 @@ def picture(patient: Patient) -> Iterator[Finding]:
 def _unplayable(config: Config, channel: Channel) -> str:
     host = reachable(config.media_bind or ANYWHERE)
     try:
-        answer = sockets.ask("GET", host, config.http_port, f"/play/{channel.id}/master.m3u8")
-    except OSError as error:
+        path = f"/play/{channel.id}/master.m3u8"
+        answer = sockets.ask("GET", host, config.http_port, path, tls=trusting(config))
+    except (OSError, TlsError) as error:
         return f"is not answered ({error})"
     return "" if answer.status == 200 else f"is answered {answer.status}"
 

@@ -3,6 +3,7 @@
 import http.client
 import re
 import socket
+import ssl
 import time
 import xmlrpc.client
 from base64 import b64encode
@@ -55,9 +56,14 @@ def ask(
     headers: Mapping[str, str] | None = None,
     *,
     unix: Path | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Answer:
     """A request over TCP or, with `unix`, over that socket. Raises OSError, also for what is no HTTP."""
-    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=tls)
+        if tls
+        else http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    )
     began = time.monotonic()
     try:
         if unix:

@@ -11,6 +11,7 @@ class Links:
 
     public_url: str
     rtmp_url: str
+    rtmps_url: str | None = None
 
     def livestream(self, channel: Channel) -> str | None:
         """The live playlist: only while the channel is live (contract, section 2)."""
@@ -32,4 +33,4 @@ class Links:
 
     def ingest(self) -> dict[str, str]:
         """Every way in that the media server offers."""
-        return {"rtmp": self.rtmp_url}
+        return {"rtmp": self.rtmp_url} | ({"rtmps": self.rtmps_url} if self.rtmps_url else {})

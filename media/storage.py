@@ -53,6 +53,16 @@ def write_public(path: Path, text: str) -> None:
         fresh.chmod(0o644)
 
 
+def write_for_media_server(path: Path, content: bytes) -> None:
+    """The same for a secret of the media server's: its workers read it, and nobody else but root."""
+    with (
+        _draft_of(path) as fresh,
+        os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file,
+    ):
+        own_by_media_server(fresh)
+        file.write(content)
+
+
 @contextmanager
 def _draft_of(path: Path) -> Iterator[Path]:
     """A file beside it that takes its place when it is whole. On a full disk nothing is left of it."""
@@ -146,11 +156,11 @@ def mark_signed(channel: Path, *, signed: bool) -> None:
         mark.touch()
 
 
-def own_by_media_server(folder: Path) -> None:
-    """nginx's workers write there; where root starts it, they are another user."""
+def own_by_media_server(path: Path) -> None:
+    """nginx's workers write or read there; where root starts it, they are another user."""
     if os.geteuid() == 0:
         user = media_server_user()
-        os.chown(folder, user.pw_uid, user.pw_gid)
+        os.chown(path, user.pw_uid, user.pw_gid)
 
 
 @cache  # asked when the hooks' socket is shared: later, without a file descriptor left, nobody would be found

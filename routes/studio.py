@@ -62,6 +62,7 @@ def show(secret: str) -> Response:
         link=link,
         view=broadcaster_state(link),
         server=box.links.rtmp_url,
+        server_tls=box.links.rtmps_url,
         expires_at=iso(link.expires_at),
         state_url=url_for(".state", secret=secret),
         key_url=url_for(".key", secret=secret),

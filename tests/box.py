@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -39,11 +40,13 @@ class Box:
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    ca: Path | None = None  # who has signed TLS_CERT
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        self.port, self.http_port, self.rtmp_port = free_ports(3)
-        self.url = f"http://127.0.0.1:{self.http_port}"
+        self.port, self.http_port, self.rtmp_port, self.rtmps_port = free_ports(4)
+        self.url = f"{'https' if self.ca else 'http'}://127.0.0.1:{self.http_port}"
+        self.tls = ssl.create_default_context(cafile=self.ca) if self.ca else None
         self.data_dir = self.folder / "data"
         self.log = self.folder / "box.log"
 
@@ -54,6 +57,7 @@ class Box:
             "PORT": str(self.port),
             "HTTP_PORT": str(self.http_port),
             "RTMP_PORT": str(self.rtmp_port),
+            "RTMPS_PORT": str(self.rtmps_port),
             "PUBLIC_URL": self.url,
             "MEDIA_SERVER": "nginx-rtmp",
             "LIVE_TOKEN_ID": TOKEN_ID,
@@ -95,7 +99,7 @@ class Box:
             request.add_header("Content-Type", "application/json")
             request.data = json.dumps(body).encode()
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=10, context=self.tls) as reply:
                 return reply.status, json.loads(reply.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
@@ -137,7 +141,7 @@ class Box:
     def get(self, path: str) -> str:
         """The text at a public path; an empty one where there is nothing."""
         try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=5) as reply:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=5, context=self.tls) as reply:
                 return reply.read().decode()
         except urllib.error.HTTPError as error:
             error.close()
@@ -182,8 +186,10 @@ class Encoder:
         gop: int = 25,
         stubborn: bool = False,
         via_port: int | None = None,
+        tls: bool = False,
     ) -> None:
-        self.url = f"rtmp://127.0.0.1:{via_port or box.rtmp_port}/live/{key}"
+        port = via_port or (box.rtmps_port if tls else box.rtmp_port)
+        self.url = f"{'rtmps' if tls else 'rtmp'}://127.0.0.1:{port}/live/{key}"
         self.argv = [
             *(FFMPEG, "-nostdin", "-loglevel", "error", "-re"),
             *("-f", "lavfi", "-i", f"testsrc2=size={size}:rate={fps}"),
@@ -245,9 +251,9 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running_box(folder: Path, **settings: str) -> Iterator[Box]:
+def running_box(folder: Path, ca: Path | None = None, **settings: str) -> Iterator[Box]:
     """A box of this test's own; it must stop cleanly, with no process left."""
-    box = Box(folder, settings)
+    box = Box(folder, settings, ca)
     box.start()
     try:
         yield box
@@ -256,12 +262,12 @@ def running_box(folder: Path, **settings: str) -> Iterator[Box]:
 
 
 @contextlib.contextmanager
-def source_address(box: Box, address: str) -> Iterator[int]:
-    """A port that leads to the box's RTMP port as if from another loopback address."""
+def source_address(port: int, address: str) -> Iterator[int]:
+    """A port that leads to this one as if from another loopback address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.2)
         closing = threading.Event()
-        thread = threading.Thread(target=_relay, args=(listener, box.rtmp_port, address, closing))
+        thread = threading.Thread(target=_relay, args=(listener, port, address, closing))
         thread.start()
         try:
             yield listener.getsockname()[1]

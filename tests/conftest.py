@@ -1,5 +1,6 @@
 """Fixtures that every test may use. Real parts: a database file, the real app, the real hook app."""
 
+import signal
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -203,6 +204,20 @@ def own_box() -> Iterator[Box]:
     """A box for one test alone, because that test ends it."""
     with short_folder() as folder, running_box(folder) as running:
         yield running
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests of the running box stay in one process: two of its boxes at once are too much for two cores."""
+    for item in items:
+        if item.get_closest_marker("box"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_configure() -> None:
+    # A script's background job is born deaf to Ctrl-C, and so are its children: the box that a test interrupts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

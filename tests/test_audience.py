@@ -12,7 +12,7 @@ from tests.audience import Truth, crowd, play
 from tests.box import Encoder, running_box, short_folder
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 SECONDS, SIZE = 64, 120
 

@@ -13,7 +13,7 @@ from tests.browser import chromium, video_state, wait_for
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 
 def probe(url: str) -> list[dict]:
@@ -171,7 +171,7 @@ def test_a_publishers_own_query_overrides_nothing(box):
 
 def test_rtmp_can_be_played_from_this_machine_only(box):
     made = box.create()
-    with Encoder(box, made["streamToken"]), source_address(box, "127.0.0.9") as elsewhere:
+    with Encoder(box, made["streamToken"]), source_address(box.rtmp_port, "127.0.0.9") as elsewhere:
         box.await_status(made["id"], "live")
         stream = box.sessions(made["id"])[0]["id"]
         assert plays(f"rtmp://127.0.0.1:{box.rtmp_port}/live/{stream}")

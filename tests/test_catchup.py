@@ -20,7 +20,7 @@ from tests.browser import chromium, wait_for
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 
 def probe(url: str) -> dict:

@@ -142,7 +142,6 @@ def test_the_feed_is_what_the_api_answers_and_says_how_to_go_on(run, ask, client
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_beside_a_running_box_a_stop_drops_the_publisher_at_once(box):
     made = box.create()
     with Encoder(box, made["streamToken"]) as encoder:

@@ -10,7 +10,7 @@ from tests.browser import chromium, wait_for
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 # Of the page itself, without asking for another one.
 STATE = "return document.querySelector('#state .badge').textContent"

@@ -58,7 +58,6 @@ def left(box: Box) -> dict[str, int]:
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_on_a_box_that_runs_it_sees_every_leg_and_leaves_nothing(box):
     before = left(box)
     code, said = finished(start(box.environment, "--seconds", "1"))
@@ -69,7 +68,6 @@ def test_on_a_box_that_runs_it_sees_every_leg_and_leaves_nothing(box):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_where_no_token_is_given_it_makes_one_for_itself_and_revokes_it(box):
     before = left(box)
     bare = {name: value for name, value in box.environment.items() if not name.startswith("LIVE_TOKEN")}
@@ -79,7 +77,6 @@ def test_where_no_token_is_given_it_makes_one_for_itself_and_revokes_it(box):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_kept_it_is_on_air_until_ctrl_c_and_then_finishes(box):
     before = left(box)
     demo = start(box.environment, "--keep")
@@ -94,7 +91,6 @@ def test_kept_it_is_on_air_until_ctrl_c_and_then_finishes(box):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_interrupted_it_cleans_up(box):
     before = left(box)
     demo = start(box.environment, "--seconds", "60")
@@ -106,7 +102,6 @@ def test_interrupted_it_cleans_up(box):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_a_box_with_another_data_dir_is_not_taken_for_ours(box, tmp_path):
     bare = {name: value for name, value in box.environment.items() if not name.startswith("LIVE_TOKEN")}
     code, said = finished(start(bare | {"DATA_DIR": str(tmp_path / "x")}))
@@ -115,7 +110,6 @@ def test_a_box_with_another_data_dir_is_not_taken_for_ours(box, tmp_path):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_where_no_box_runs_it_starts_one_and_takes_it_away_again(box):
     ports = dict(zip(("PORT", "HTTP_PORT", "RTMP_PORT"), map(str, free_ports(3)), strict=True))
     code, said = finished(

@@ -75,7 +75,6 @@ def test_dvr_is_shortened_last_and_has_its_two_hours_again_later(tmp_path):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 @pytest.mark.skipif(os.geteuid() != 0, reason="a small file system is mounted, which only root can")
 def test_a_broadcast_goes_on_while_the_disk_is_full_and_its_timeline_says_what_that_costs():
     with short_folder() as folder:

@@ -93,7 +93,6 @@ def test_a_worker_whose_pulse_is_old_is_found(alone):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_a_box_that_is_live_is_well_in_every_part(box: Box):
     for hook in box.read("/v1/webhook?length=100"):  # of other tests, whose receivers are no more
         box.call("DELETE", f"/v1/webhook/{hook['id']}")
@@ -109,7 +108,6 @@ def test_a_box_that_is_live_is_well_in_every_part(box: Box):
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_a_part_that_was_stopped_and_a_picture_that_is_gone_are_found(own_box: Box):
     channel = own_box.create()
     with Encoder(own_box, channel["streamToken"]):

@@ -93,7 +93,6 @@ def run_guide(box, folder: Path, *, receiver: str, account: str) -> None:
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 @pytest.mark.parametrize("receiver", ["python3 receiver.py", "node receiver.mjs"])
 def test_every_block_of_the_guide_does_what_it_shows(box, tmp_path, receiver):
     """Each time for an account of its own: the box is shared, and its feed remembers."""

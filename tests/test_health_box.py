@@ -7,7 +7,7 @@ import pytest
 from tests.box import Encoder
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 GOOD = {"size": "640x360", "gop": 50}
 

@@ -15,7 +15,7 @@ from tests.box import Encoder
 from tests.test_broadcast import discontinuity, sequence
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 PROMISED_S = 10
 

@@ -4,7 +4,7 @@ import itertools
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psutil
@@ -16,7 +16,7 @@ from tests.browser import chromium, video_state, wait_for
 from tests.encoders import Custom, changing, hevc, sound_alone, with_sound, without_sound
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("ladder")]
+pytestmark = pytest.mark.box
 
 # What the encoder sends; what viewers can choose besides it.
 TABLE = {
@@ -42,18 +42,14 @@ def box() -> Iterator[Box]:
         yield running
 
 
-@pytest.fixture(scope="class")
-def channels(box) -> Iterator[dict[str, str]]:
-    """All of the table on air at once; their ids."""
-    with ExitStack() as on_air:
-        found = {}
-        for name, (words, _) in TABLE.items():
-            made = box.create(name=name)
-            on_air.enter_context(Custom(box, made["streamToken"], words))
-            found[name] = made["id"]
-        yield found
-    for channel_id in found.values():
-        box.call("DELETE", f"/v1/live/{channel_id}?delete=true")
+@contextmanager
+def on_air(box: Box, name: str) -> Iterator[str]:
+    """One of the table; its channel's id. One at a time: two cores that run all of them leave renditions out."""
+    made = box.create(name=name)
+    with Custom(box, made["streamToken"], TABLE[name][0]):
+        box.await_status(made["id"], "live", 30)
+        yield made["id"]
+    box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
 
 
 def playlist(box: Box, channel_id: str, name: str) -> playlists.MediaPlaylist:
@@ -95,13 +91,10 @@ def size_of(box: Box, channel_id: str, uri: str) -> tuple[int, int]:
     return first["width"], first["height"]
 
 
-class TestEveryKindOfEncoder:
-    @pytest.mark.parametrize("name", [name for name, (_, made) in TABLE.items() if made])
-    def test_a_rendition_has_the_sources_numbers_times_and_key_frames_in_its_own_size(
-        self, box, channels, name
-    ):
-        channel_id, size = channels[name], TABLE[name][1]["360p"]
-        box.await_status(channel_id, "live", 30)
+@pytest.mark.parametrize("name", [name for name, (_, made) in TABLE.items() if made])
+def test_a_rendition_has_the_sources_numbers_times_and_key_frames_in_its_own_size(box, name):
+    size = TABLE[name][1]["360p"]
+    with on_air(box, name) as channel_id:
         until(lambda: len(rendered(box, channel_id)) >= 2, 40, "segments are made")
         assert variants(box, channel_id)["360p"] == size
 
@@ -115,19 +108,17 @@ class TestEveryKindOfEncoder:
 
         uri = rendered(box, channel_id)[-1].uri
         made, sent = frames(box, channel_id, uri), frames(box, channel_id, uri.replace("/360p", ""))
-        assert f"{made[0]['width']}x{made[0]['height']}" == size
-        assert [each["pts"] for each in made if each["key_frame"]] == [
-            each["pts"] for each in sent if each["key_frame"]
-        ]
-        assert {each["pts"] for each in made} <= {each["pts"] for each in sent}
-        assert len(made) == (len(sent) / 2 if "60" in name else len(sent))
+    assert f"{made[0]['width']}x{made[0]['height']}" == size
+    assert [each["pts"] for each in made if each["key_frame"]] == [
+        each["pts"] for each in sent if each["key_frame"]
+    ]
+    assert {each["pts"] for each in made} <= {each["pts"] for each in sent}
+    assert len(made) == (len(sent) / 2 if "60" in name else len(sent))
 
-    @pytest.mark.parametrize("name", [name for name, (_, made) in TABLE.items() if not made])
-    def test_where_there_is_nothing_to_make_the_source_plays_alone_and_costs_no_process(
-        self, box, channels, name
-    ):
-        channel_id = channels[name]
-        box.await_status(channel_id, "live", 30)
+
+@pytest.mark.parametrize("name", [name for name, (_, made) in TABLE.items() if not made])
+def test_where_there_is_nothing_to_make_the_source_plays_alone_and_costs_no_process(box, name):
+    with on_air(box, name) as channel_id:
         assert list(variants(box, channel_id)) == ["source"]
         assert "ladder" not in [entry["event"] for entry in box.timeline(channel_id)]
         last = playlist(box, channel_id, "source").next_number
@@ -135,8 +126,9 @@ class TestEveryKindOfEncoder:
         [session] = (box.data_dir / "media" / channel_id).glob("ses_*")
         assert transcoders(str(session)) == []
 
-    def test_the_bitrate_stays_below_what_is_promised(self, box, channels):
-        channel_id = channels["as recommended"]
+
+def test_the_bitrate_stays_below_what_is_promised(box):
+    with on_air(box, "as recommended") as channel_id:
         until(lambda: len(rendered(box, channel_id)) >= 3, 40, "segments are made")
         [said] = [
             line for line in box.get(f"/play/{channel_id}/master.m3u8").splitlines() if "640x360" in line
@@ -146,17 +138,18 @@ class TestEveryKindOfEncoder:
             size = (box.data_dir / "media" / channel_id / entry.uri).stat().st_size
             assert size * 8 / entry.seconds <= promised
 
-    def test_metadata_and_timeline_say_what_viewers_can_choose(self, box, channels):
-        channel_id = channels["portrait, a key frame every 4 s"]
+
+def test_metadata_and_timeline_say_what_viewers_can_choose(box):
+    with on_air(box, "portrait, a key frame every 4 s") as channel_id:
         until(lambda: rendered(box, channel_id), 40, "segments are made")
         found = box.read(f"/v1/live/{channel_id}/metadata")["renditions"]
-        assert [(each["name"], each["width"], each["height"], each["state"]) for each in found] == [
-            ("source", 480, 854, "source"),
-            ("360p", 360, 640, "transcoded"),
-        ]
         [told] = [entry["detail"] for entry in box.timeline(channel_id) if entry["event"] == "ladder"]
-        assert [each["name"] for each in told["rendered"]] == ["360p"]
-        assert told["leftOut"] == []
+    assert [(each["name"], each["width"], each["height"], each["state"]) for each in found] == [
+        ("source", 480, 854, "source"),
+        ("360p", 360, 640, "transcoded"),
+    ]
+    assert [each["name"] for each in told["rendered"]] == ["360p"]
+    assert told["leftOut"] == []
 
 
 def test_what_cannot_be_played_is_an_error_with_a_reason(box):

@@ -18,7 +18,7 @@ from tests.box import Box, Encoder
 from tests.browser import chromium, video_state, wait_for
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 MODES = ("ultra-low-latency", "low-latency", "normal")
 PLAYS = (

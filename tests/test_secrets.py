@@ -18,7 +18,7 @@ from tests.box import TOKEN_ID, TOKEN_SECRET, Box, Encoder
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 # Where a streamToken has to be: `/rtmp` shows it again, and a repeated create answers what it answered.
 TOKENS_STAND_IN = {("channel", "stream_token"), ("kept_answer", "body")}

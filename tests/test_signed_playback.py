@@ -13,7 +13,7 @@ from tests.browser import chromium, video_state, wait_for
 from tests.test_broadcast import head, probe
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 
 def playback(box, channel, **asked) -> dict:

@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import socket
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -16,13 +17,15 @@ from xml.etree import ElementTree as ET  # our own nginx is the only writer of w
 import pycurl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from config import Config, bracketed, nginx_rtmp_module
+from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
 from media.servers import BadHookError, Hook, Look, MediaServerError, Publisher
 from media.storage import media_server_user
 
 KIND = "nginx-rtmp"
 CALLS = {"publish": "publish", "publish_done": "unpublish"}
 ASK_TIMEOUT_S = 2.0
+# From this release on `listen ... http2` is deprecated, and says so at each start.
+HTTP2_DIRECTIVE = (1, 25, 1)
 ANSWER_MAX = 16 * 1024 * 1024  # /stat says some 1 kB of a client
 TEMPLATES = Path(__file__).parent
 
@@ -171,13 +174,17 @@ def configuration(
     )
     return environment.get_template("nginx.conf.j2").render(
         config=config,
-        module=nginx_rtmp_module(),
+        rtmp_module=nginx_rtmp_module(),
+        stream_module=nginx_stream_module(),
         instance=instance,
         hook_url=f"http://unix:{config.hook_socket}:/hooks/{KIND}/{hook_secret}?instance={instance}",
         playback_key=playback_key,
         user=user,
         rtmp_listens=listens(config.media_bind, config.rtmp_port, loopback=True),
+        rtmps_listens=listens(config.media_bind, config.rtmps_port, loopback=False),
+        relay_port=_free_port() if config.tls_cert else None,
         http_listens=listens(config.media_bind, config.http_port, loopback=False),
+        http2_directive=version() >= HTTP2_DIRECTIVE,
         files=min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         api=f"{_reachable(config.host)}:{config.port}",
     )
@@ -202,6 +209,22 @@ def worker_user(media_dir: Path) -> str | None:
         return None
     shut = [folder for folder in media_dir.parents if not folder.stat().st_mode & 0o001]
     return "root" if shut else media_server_user().pw_name
+
+
+def version() -> tuple[int, ...]:
+    """nginx's, such as (1, 22, 1)."""
+    program = nginx_program()
+    if program is None:
+        return ()
+    told = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=10, check=False).stderr
+    found = re.search(r"nginx/([0-9.]+)", told)
+    return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+
+def _free_port() -> int:
+    """Taken by nginx in a moment. Should somebody be quicker, it ends, and is started with another."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
 
 
 def _reachable(host: str) -> str:

@@ -64,7 +64,7 @@ def key(channel_id: str) -> Response:
     audit.record("read_stream_token", "channel", channel.id, channel.account_id, utcnow())
     if wants_json():
         return jsonify(key=channel.stream_token)
-    return page("console/channel_key.html", channel=channel, server=box.links.rtmp_url)
+    return page("console/channel_key.html", channel=channel, links=box.links)
 
 
 @bp.post("/invite")
@@ -191,7 +191,7 @@ def state_of(channel: Channel) -> dict[str, Any]:
         "sentence": sentence,
         "health": words.health(shown["health"]) if shown["health"] else None,
         "advice": [words.advice(reason) for reason in shown["healthReasons"]],
-        "server": box.links.rtmp_url,
+        "links": box.links,
         "audience": counted(channel),
     }
 

@@ -40,9 +40,10 @@ missing_packages() {
 
 has_program() { [[ -n $(PATH="$PATH:/usr/sbin:/usr/local/sbin" type -P "$1") ]]; }
 has_nginx() { has_program nginx; }
-has_libnginx_mod_rtmp() { # the folders that config.py looks into
-    [[ -e /usr/lib/nginx/modules/ngx_rtmp_module.so || -e /usr/lib64/nginx/modules/ngx_rtmp_module.so ||
-        -e /usr/share/nginx/modules/ngx_rtmp_module.so ]]
+has_libnginx_mod_rtmp() { has_nginx_module ngx_rtmp_module; }
+has_libnginx_mod_stream() { has_nginx_module ngx_stream_module; }
+has_nginx_module() { # the folders that config.py looks into
+    [[ -e /usr/lib/nginx/modules/$1.so || -e /usr/lib64/nginx/modules/$1.so || -e /usr/share/nginx/modules/$1.so ]]
 }
 has_python3_venv() { venv_is_usable || "$python" -c 'import ensurepip, venv' 2>/dev/null; }
 has_ffmpeg() { has_program ffmpeg; }
