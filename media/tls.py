@@ -106,12 +106,16 @@ class Renewal:
             return
         try:
             if fresh := install(self.config):
-                log.info("another certificate is in use, valid until %s", fresh.not_valid_after_utc)
+                about = {"event": "certificate_changed", "notAfter": fresh.not_valid_after_utc.isoformat()}
+                log.info(
+                    "another certificate is in use, valid until %s", fresh.not_valid_after_utc, extra=about
+                )
             self.taken = seen
         except TlsError as error:
             # At the second look: between the renewal of the one file and of the other they cannot fit.
             if self.failed == seen != self.told:
-                log.error("the certificate of before stays in use: %s", error)
+                about = {"event": "certificate_refused"}
+                log.error("the certificate of before stays in use: %s", error, extra=about)
                 self.told = seen
             self.failed = seen
 
