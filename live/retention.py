@@ -1,4 +1,4 @@
-"""What is kept for a time only: by kind of row, for as long as the settings say (README.md, RETENTION_...).
+"""What is kept for a time only: by kind of row, for as long as the settings say (docs/settings.md, RETENTION_...).
 
 Rows are numbered in the order of time, so that the oldest are the first of their table: nothing is searched for and
 no index is needed. A clock that was wrong for a while may keep a row for longer, never for shorter.

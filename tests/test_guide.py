@@ -7,11 +7,11 @@ import re
 import signal
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from tests.box import PROJECT, free_ports
+from tests.documents import Block, blocks_of
 
 GUIDE = PROJECT / "docs/guide.md"
 END = "\036"
@@ -22,16 +22,8 @@ VARYING = {
 }
 
 
-class Block(NamedTuple):
-    language: str
-    file: str
-    text: str
-
-
 def blocks(account: str = "school") -> list[Block]:
-    text = GUIDE.read_text().replace("school", account)
-    found = re.findall(r"^```(\w+) ?(\S*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [Block(*each) for each in found]
+    return blocks_of(GUIDE.read_text().replace("school", account))
 
 
 def alike(text: str) -> str:
