@@ -175,7 +175,7 @@ def _from_http(error: HTTPException) -> Response:
         case 404:
             ours = _failure(404, 40400, f"There is nothing at {request.path[:200]}.")
         case 405:
-            allowed = reply.headers.get("Allow", "nothing")
+            allowed = ", ".join(sorted(reply.headers.get("Allow", "nothing").split(", ")))
             ours = _failure(405, 40500, f"{request.method} is not accepted here; use {allowed}.")
             ours.headers["Allow"] = allowed
         case 413:
