@@ -32,6 +32,11 @@ def prose(text: str) -> str:
     return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def flat(text: str) -> str:
+    """On one line, so that a sentence is found wherever its lines end."""
+    return re.sub(r"\s+", " ", text)
+
+
 def section(document: Path, heading: str) -> str:
     """What stands below a heading, up to the next one of its level or above."""
     text = document.read_text()

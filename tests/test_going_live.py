@@ -17,7 +17,7 @@ from media import watch
 from routes.console.words import REFUSED
 from schemas import MODES, ChannelCreate
 from tests.box import FFMPEG, Box, Encoder
-from tests.documents import DOCS, block, blocks_of, code, prose, rows, section
+from tests.documents import DOCS, block, blocks_of, code, flat, prose, rows, section
 from tests.waiting import until
 
 DOCUMENT = DOCS / "going-live.md"
@@ -139,7 +139,7 @@ def test_its_numbers_are_those_of_the_code():
         f"after {watch.HOPELESS_S:.0f} s status `error`",
         f"within {health.RECONNECTS_WITHIN.seconds // 60} minutes is health `unstable`",
     ):
-        assert said in TEXT
+        assert said in flat(TEXT)
     assert health.RECONNECTS == 3  # "Coming back three times"
 
 
