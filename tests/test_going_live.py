@@ -82,7 +82,9 @@ def test_a_doubled_key_and_a_key_in_the_server_are_refused_and_no_timeline_tells
         with Encoder(box, key) as encoder:
             assert encoder.refused()
     assert refusals(box, made["id"]) == []
-    assert "refused: unknown_token" in box.log.read_text()
+    said = "no channel: refused, unknown_token"
+    assert f"`{said}`" in TEXT
+    assert said in box.log.read_text()
 
 
 @pytest.mark.box
