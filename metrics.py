@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from config import Config
-from db import path_of, utcnow, wal_bytes
+from db import utcnow
+from db_sqlite import path_of, wal_bytes
 from live import system, telling
 from media import tls
 from media.disk import least_free

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import peewee
 
-from db import bind, file_at, path_of, schema, wal_bytes
+from db import bind, schema
 from db import database as bound
+from db_sqlite import file_at, path_of, wal_bytes
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import storage
 from media.servers import nginx_rtmp

@@ -15,7 +15,8 @@ from pathlib import Path
 import peewee
 
 from config import nginx_program, nginx_rtmp_module, nginx_stream_module
-from db import connection, from_ms, run, utcnow, wal_is_safe
+from db import connection, from_ms, run, utcnow
+from db_sqlite import wal_is_safe
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import ffmpeg as packaging
 from wire import iso

@@ -3,7 +3,8 @@
 import peewee
 import pytest
 
-from db import PRAGMAS, bind, utcnow
+from db import bind, utcnow
+from db_sqlite import PRAGMAS
 from models import Session
 from tests.story import events, new, sessions
 

@@ -9,7 +9,8 @@ import pytest
 
 import worker
 from config import ConfigError, from_env
-from db import connection, database, file_at, path_of, run, to_ms, utcnow, wal_bytes
+from db import connection, database, run, to_ms, utcnow
+from db_sqlite import file_at, path_of, wal_bytes
 from live import retention
 from live.audience import STEPS, add
 from live.retention import forget, give_back

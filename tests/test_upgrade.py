@@ -18,7 +18,8 @@ from playhouse.migrations import Runner
 
 import db
 from config import Config
-from db import MIGRATIONS, SchemaError, Sqlite, connection, database, file_at, path_of, schema
+from db import MIGRATIONS, SchemaError, connection, database, schema
+from db_sqlite import Sqlite, file_at, path_of
 from media.storage import make_folders
 from models import Channel
 from tests.box import PROJECT, free_ports

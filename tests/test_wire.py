@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import peewee
 import pytest
 
-from db import PRAGMAS, bind
+from db import bind
+from db_sqlite import PRAGMAS
 from errors import RETRY_AFTER_S
 from logs import request_id
 from schemas import ChannelOut

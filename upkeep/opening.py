@@ -12,7 +12,8 @@ from pathlib import Path
 import peewee
 
 from config import Config
-from db import SchemaError, bind, database, file_at, migrate, path_of, schema
+from db import SchemaError, bind, database, migrate, schema
+from db_sqlite import UnsafeSqliteError, file_at, path_of
 from media.storage import make_folders
 from upkeep import backup, restore, running
 from upkeep.archive import BackupError
@@ -29,7 +30,7 @@ class DatabaseError(Exception):
     """The database file cannot be used as it is."""
 
 
-PROBLEMS = (DatabaseError, SchemaError, BackupError, running.BusyError)
+PROBLEMS = (DatabaseError, SchemaError, UnsafeSqliteError, BackupError, running.BusyError)
 
 
 @contextmanager
