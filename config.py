@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ class Config:
     rtmp_url: str
     trusted_proxy: str | None
     data_dir: Path
-    database_url: str
+    database_url: str = field(repr=False)  # may hold a password
     media_server: str
     worker: str
     webhook_allow_private: bool
@@ -350,9 +351,24 @@ class _Reader:
 
     def database(self, name: str, default: Path) -> str:
         value = self.text(name, f"sqlite:///{default}")
+        if value.startswith("postgresql://"):
+            return self._server(name, value)
         # sqlite://x.db and sqlite:/// quietly mean a database in memory, which would forget everything.
         if not re.fullmatch(r"sqlite:///[^?#]+", value) or value.endswith(":memory:"):
-            self.problems.append(f"{name} must look like sqlite:///path/to/file.db.")
+            self.problems.append(
+                f"{name} must look like sqlite:///path/to/file.db or postgresql://user@host/database."
+            )
+        return value
+
+    def _server(self, name: str, value: str) -> str:
+        """Its value may hold a password, and is never printed."""
+        if not re.fullmatch(r"postgresql://[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?", value):
+            self.problems.append(f"{name} must name a database, as in postgresql://user@host/database.")
+        elif find_spec("psycopg") is None:
+            self.problems.append(
+                f"{name} names a PostgreSQL database, for which psycopg is missing: "
+                "pip install -r requirements-postgresql.txt (script/server does it)."
+            )
         return value
 
     def program(self, name: str) -> str | None:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peewee
 from playhouse.migrations import Runner
 
 import db_sqlite
-from db_sqlite import Sqlite
+
+if TYPE_CHECKING:
+    from db_postgresql import Postgres
+
+    Bound = db_sqlite.Sqlite | Postgres
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,11 +72,22 @@ def utcnow() -> datetime:
     return from_ms(to_ms(datetime.now(UTC)))
 
 
-def bind(url: str, any_version: bool = False) -> Sqlite:
+def bind(url: str, any_version: bool = False) -> "Bound":
     """Point the models at the database that a DATABASE_URL names."""
-    bound = db_sqlite.at(url, any_version)
+    bound = _server_at(url) if is_on_server(url) else db_sqlite.at(url, any_version)
     database.initialize(bound)
     return bound
+
+
+def is_on_server(url: str) -> bool:
+    """Whether a DATABASE_URL names a database of PostgreSQL, which machines can share; else it is a file."""
+    return url.startswith("postgresql://")
+
+
+def _server_at(url: str) -> "Postgres":
+    from db_postgresql import at  # its driver takes a while to import, for nothing beside a file
+
+    return at(url)
 
 
 class Schema(NamedTuple):
@@ -82,7 +97,7 @@ class Schema(NamedTuple):
     pending: list[str]
 
 
-def schema(bound: Sqlite) -> Schema:
+def schema(bound: "Bound") -> Schema:
     """How far a database is migrated. A newer schema than this release knows is refused."""
     with bound.connection_context():
         rows = Runner(bound, str(MIGRATIONS)).status()
@@ -95,7 +110,7 @@ def schema(bound: Sqlite) -> Schema:
     return Schema([row.name for row in rows if row.applied], [row.name for row in rows if not row.applied])
 
 
-def migrate(bound: Sqlite | None = None) -> list[str]:
+def migrate(bound: "Bound | None" = None) -> list[str]:
     """Apply what is pending, all of it or nothing; returns the names."""
     bound = bound or database.obj
     if not (pending := schema(bound).pending):
@@ -119,7 +134,8 @@ def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:
 def _spread(sql: str, values: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     lists = [value if isinstance(value, list) else [value] for value in values]
     first, *rest = sql.split("?")
-    marked = [", ".join("?" * len(each)) + part for each, part in zip(lists, rest, strict=True)]
+    # An empty list is written as what nothing is equal to: not every database takes IN ().
+    marked = [(", ".join("?" * len(each)) or "NULL") + part for each, part in zip(lists, rest, strict=True)]
     return first + "".join(marked), tuple(item for each in lists for item in each)
 
 

@@ -21,6 +21,8 @@ PRAGMAS = {
     "wal_autocheckpoint": 1000,
     "journal_size_limit": 64 * 1024 * 1024,
 }
+PAGES_AT_ONCE = 250
+PAGES_TO_SPARE = 4096  # 16 MiB that stay free in the file, for what is written next
 LOOK_AGAIN_S = 0.002
 SHRINKING = "PRAGMA auto_vacuum = 2"  # INCREMENTAL
 
@@ -35,6 +37,9 @@ class Sqlite(peewee.SqliteDatabase):
     Between processes SQLite's own lock decides, and whoever waits for it sleeps and looks again, ever longer: 24
     threads that write at once took four times as long that way.
     """
+
+    kind = "sqlite"
+    version = peewee.sqlite3.sqlite_version
 
     def __init__(self, path: str, **settings: Any) -> None:
         super().__init__(path, **settings)
@@ -89,6 +94,22 @@ class Sqlite(peewee.SqliteDatabase):
         """See db.only_if_free."""
         with suppress(peewee.OperationalError), self.patience(0):
             write.execute()
+
+    def give_back(self) -> int:
+        """Make the file a little smaller by pages that hold nothing any more; returns how many went, 0 when all is
+        done. A file that cannot shrink in steps (docs/decisions/0006) stays as it is."""
+        free = self._free_pages()
+        wanted = min(free - PAGES_TO_SPARE, PAGES_AT_ONCE)
+        if wanted <= 0:
+            return 0
+        with self.atomic():
+            self.execute_sql(
+                f"PRAGMA incremental_vacuum({wanted})"
+            ).fetchall()  # a page goes with each row read
+        return free - self._free_pages()
+
+    def _free_pages(self) -> int:
+        return self.execute_sql("PRAGMA freelist_count").fetchone()[0]
 
     @contextmanager
     def changing_schema(self) -> Iterator[None]:

@@ -171,7 +171,9 @@ def _newest_ahead_s(patient: Patient) -> float:
     if not patient.database_is_well:
         return 0.0
     with connection():
-        [(newest,)] = run("SELECT MAX(time) FROM (SELECT time FROM event ORDER BY id DESC LIMIT 100)")
+        [(newest,)] = run(
+            "SELECT MAX(time) FROM (SELECT time FROM event ORDER BY id DESC LIMIT 100) AS newest"
+        )
     return (from_ms(newest) - utcnow()).total_seconds() if newest else 0.0
 
 

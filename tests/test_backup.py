@@ -28,6 +28,8 @@ from upkeep import archive, backup
 from upkeep.archive import BackupError
 from upkeep.backup import back_up
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def file(tmp_path) -> Path:

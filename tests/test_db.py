@@ -38,6 +38,8 @@ from models_studio import STUDIO_TABLES
 from schemas import ChannelCreate
 from tests.invariants import miscounted
 
+pytestmark = pytest.mark.sqlite
+
 FIELD = UtcField()
 
 

@@ -30,6 +30,8 @@ from upkeep.backup import back_up
 from upkeep.opening import opened
 from upkeep.restore import LEAP, restore
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture
 def file(tmp_path) -> Path:

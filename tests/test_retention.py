@@ -7,11 +7,11 @@ from datetime import timedelta
 import peewee
 import pytest
 
+import db_sqlite
 import worker
 from config import ConfigError, from_env
 from db import connection, database, run, to_ms, utcnow
 from db_sqlite import file_at, path_of, wal_bytes
-from live import retention
 from live.audience import STEPS, add
 from live.retention import forget, give_back
 from live.viewers import Scope, Sums
@@ -215,7 +215,7 @@ def test_a_publisher_is_let_in_at_once_while_very_much_is_removed(config, client
 
 
 def test_the_file_gets_smaller_by_itself(config, client, db, now, monkeypatch):
-    monkeypatch.setattr(retention, "PAGES_TO_SPARE", 100)
+    monkeypatch.setattr(db_sqlite, "PAGES_TO_SPARE", 100)
     old_events(20_000, now)
     path = path_of(config.database_url)
     run("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -223,7 +223,7 @@ def test_the_file_gets_smaller_by_itself(config, client, db, now, monkeypatch):
     forget_all(kept_for(events=30), now + 40 * DAY)
     pages = 0
     while step := give_back():
-        assert step <= retention.PAGES_AT_ONCE
+        assert step <= db_sqlite.PAGES_AT_ONCE
         pages += step
     run("PRAGMA wal_checkpoint(TRUNCATE)")
     assert path.stat().st_size <= before / 4
