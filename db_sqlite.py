@@ -128,8 +128,20 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
     return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
 
 
+class NoFileError(Exception):
+    """The database is on a server, and what was asked for is done with a file."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DATABASE_URL names a PostgreSQL database, which is no file: pg_dump and pg_restore keep and bring back "
+            "what is in it, together with the keys folder of DATA_DIR (docs/operations.md)."
+        )
+
+
 def path_of(url: str) -> Path:
     """The file that a DATABASE_URL names."""
+    if not url.startswith("sqlite:///"):
+        raise NoFileError
     return Path(url.removeprefix("sqlite:///"))
 
 

@@ -215,12 +215,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("box"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if postgres.WANTED and item.get_closest_marker("sqlite"):
+            item.add_marker(pytest.mark.skip(reason="about SQLite's file"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # A script's background job is born deaf to Ctrl-C, and so are its children: the box that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Threads keep their connections for as long as they live, and the next test binds another database.
+    config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection object:ResourceWarning")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -228,18 +232,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
     )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    # Threads keep their connections for as long as they live, and the next test binds another database.
-    config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection object:ResourceWarning")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if postgres.WANTED:
-        for item in items:
-            if item.get_closest_marker("sqlite"):
-                item.add_marker(pytest.mark.skip(reason="about SQLite's file"))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import peewee
 
 from config import Config
 from db import SchemaError, bind, database, is_on_server, migrate, schema
-from db_sqlite import UnsafeSqliteError, file_at, path_of
+from db_sqlite import NoFileError, UnsafeSqliteError, file_at, path_of
 from media.storage import make_folders
 from upkeep import backup, restore, running, server
 from upkeep.archive import BackupError
@@ -30,7 +30,7 @@ class DatabaseError(Exception):
     """The database file cannot be used as it is."""
 
 
-PROBLEMS = (DatabaseError, SchemaError, UnsafeSqliteError, BackupError, running.BusyError)
+PROBLEMS = (DatabaseError, SchemaError, NoFileError, UnsafeSqliteError, BackupError, running.BusyError)
 
 
 @contextmanager
