@@ -63,7 +63,7 @@ class Postgres(peewee.PostgresqlDatabase):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         self._renew()
-        return super().execute_sql(sql, params)
+        return super().execute_sql(sql, [_without_nul(each) for each in params or ()])
 
     def begin(self, isolation_level: Any = None) -> None:
         self._renew()
@@ -98,6 +98,11 @@ class Postgres(peewee.PostgresqlDatabase):
     def broken_references(self) -> list[tuple[Any, ...]]:
         """PostgreSQL lets none be written."""
         return []
+
+
+def _without_nul(value: Any) -> Any:
+    """No text in PostgreSQL has a NUL: what is looked for with one is not there, and what has one is kept without."""
+    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
 def at(url: str) -> Postgres:

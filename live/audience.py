@@ -140,7 +140,7 @@ class Count:
         wanted = self.audience.channels()
         self.accounts = {channel: self.accounts[channel] for channel in wanted & self.accounts.keys()}
         if unknown := list(wanted - self.accounts.keys()):
-            older = "SELECT channel_id, account_id FROM audience_hour WHERE channel_id IN (?) GROUP BY 1"
+            older = "SELECT DISTINCT channel_id, account_id FROM audience_hour WHERE channel_id IN (?)"
             for known in (older, "SELECT id, account_id FROM channel WHERE id IN (?)"):
                 self.accounts |= dict(run(known, unknown))
 
