@@ -48,7 +48,8 @@ class Watch:
         return list(Session.select().where(Session.stop_time.is_null()))
 
     def look(self, now: datetime) -> None:
-        changes = database.connection().total_changes
+        # PostgreSQL has no such number: every look is a whole one.
+        changes = getattr(database.connection(), "total_changes", self.changes + 1)
         if changes == self.changes:
             return
         self.changes = changes
