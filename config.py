@@ -8,9 +8,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from database_url import problem_of
 
 MEDIA_SERVERS = ("nginx-rtmp", "none")
 LOG_FORMATS = ("auto", "text", "json")
@@ -351,24 +352,8 @@ class _Reader:
 
     def database(self, name: str, default: Path) -> str:
         value = self.text(name, f"sqlite:///{default}")
-        if value.startswith("postgresql://"):
-            return self._server(name, value)
-        # sqlite://x.db and sqlite:/// quietly mean a database in memory, which would forget everything.
-        if not re.fullmatch(r"sqlite:///[^?#]+", value) or value.endswith(":memory:"):
-            self.problems.append(
-                f"{name} must look like sqlite:///path/to/file.db or postgresql://user@host/database."
-            )
-        return value
-
-    def _server(self, name: str, value: str) -> str:
-        """Its value may hold a password, and is never printed."""
-        if not re.fullmatch(r"postgresql://[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?", value):
-            self.problems.append(f"{name} must name a database, as in postgresql://user@host/database.")
-        elif find_spec("psycopg") is None:
-            self.problems.append(
-                f"{name} names a PostgreSQL database, for which psycopg is missing: "
-                "pip install -r requirements-postgresql.txt (script/server does it)."
-            )
+        if problem := problem_of(value):
+            self.problems.append(f"{name} {problem}")
         return value
 
     def program(self, name: str) -> str | None:

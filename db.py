@@ -12,6 +12,7 @@ import peewee
 from playhouse.migrations import Runner
 
 import db_sqlite
+from database_url import is_on_server
 
 if TYPE_CHECKING:
     from db_postgresql import Postgres
@@ -77,11 +78,6 @@ def bind(url: str, any_version: bool = False) -> "Bound":
     bound = _server_at(url) if is_on_server(url) else db_sqlite.at(url, any_version)
     database.initialize(bound)
     return bound
-
-
-def is_on_server(url: str) -> bool:
-    """Whether a DATABASE_URL names a database of PostgreSQL, which machines can share; else it is a file."""
-    return url.startswith("postgresql://")
 
 
 def _server_at(url: str) -> "Postgres":

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from config import Config
-from db import is_on_server, utcnow
+from database_url import is_on_server
+from db import utcnow
 from db_sqlite import path_of, wal_bytes
 from live import system, telling
 from media import tls

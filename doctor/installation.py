@@ -7,7 +7,8 @@ from pathlib import Path
 
 import peewee
 
-from db import SchemaError, bind, is_on_server, schema
+from database_url import is_on_server
+from db import SchemaError, bind, schema
 from db import database as bound
 from db_sqlite import file_at, path_of, wal_bytes
 from doctor.finding import Finding, Patient, failed, ok, warning

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Config
-from db import database, is_on_server, run, schema
+from database_url import is_on_server
+from db import database, run, schema
 from db_sqlite import Sqlite, file_at
 from upkeep import opening, running, server
 

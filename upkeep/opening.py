@@ -12,7 +12,8 @@ from pathlib import Path
 import peewee
 
 from config import Config
-from db import SchemaError, bind, database, is_on_server, migrate, schema
+from database_url import is_on_server
+from db import SchemaError, bind, database, migrate, schema
 from db_sqlite import NoFileError, UnsafeSqliteError, file_at, path_of
 from media.storage import make_folders
 from upkeep import backup, restore, running, server
