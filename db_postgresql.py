@@ -58,8 +58,10 @@ class Postgres(peewee.PostgresqlDatabase):
     def _renew(self) -> None:
         """After a restart of the server the next statement has a new connection, unless it belongs to a transaction."""
         if not self.is_closed() and self._state.conn.closed and not self.in_transaction():
-            self.close()
-            super().connect()
+            with peewee.__exception_wrapper__:
+                fresh = self._connect()
+                self._initialize_connection(fresh)
+            self._state.conn = fresh  # by close() whoever is within a connection_context would be forgotten
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         self._renew()
