@@ -25,7 +25,7 @@ import packager
 import worker
 from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
-from db import UnsafeSqliteError, database, utcnow
+from db import database, utcnow
 from listeners import Listener
 from live.lifecycle import Lifecycle
 from live.limits import Limits
@@ -202,7 +202,7 @@ def main() -> None:
             # Under script/server somebody has looked through the database already, and hooks wait for us.
             at_work.enter_context(opened(config, utcnow(), thorough=config.worker == "inside"))
             at_work.enter_context(running.only_web(config))
-        except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
+        except (ConfigError, *PROBLEMS) as error:
             sys.exit(str(error))
         except (OSError, peewee.DatabaseError) as error:
             sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")

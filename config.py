@@ -11,6 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from database_url import problem_of
+
 MEDIA_SERVERS = ("nginx-rtmp", "none")
 LOG_FORMATS = ("auto", "text", "json")
 NGINX_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
@@ -40,7 +42,7 @@ class Config:
     rtmp_url: str
     trusted_proxy: str | None
     data_dir: Path
-    database_url: str
+    database_url: str = field(repr=False)  # may hold a password
     media_server: str
     worker: str
     webhook_allow_private: bool
@@ -350,9 +352,8 @@ class _Reader:
 
     def database(self, name: str, default: Path) -> str:
         value = self.text(name, f"sqlite:///{default}")
-        # sqlite://x.db and sqlite:/// quietly mean a database in memory, which would forget everything.
-        if not re.fullmatch(r"sqlite:///[^?#]+", value) or value.endswith(":memory:"):
-            self.problems.append(f"{name} must look like sqlite:///path/to/file.db.")
+        if problem := problem_of(value):
+            self.problems.append(f"{name} {problem}")
         return value
 
     def program(self, name: str) -> str | None:

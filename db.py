@@ -1,100 +1,32 @@
-"""The database: one connection recipe, one time field, one way to migrate. What only SQLite can sits here."""
+"""The database: one time field, one way to ask it, one way to migrate it. What only one kind of database can sits
+in a file of its own: db_sqlite.py."""
 
 import json
-import os
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peewee
 from playhouse.migrations import Runner
 
+import db_sqlite
+from database_url import is_on_server
+
+if TYPE_CHECKING:
+    from db_postgresql import Postgres
+
+    Bound = db_sqlite.Sqlite | Postgres
+
 MIGRATIONS = Path(__file__).parent / "migrations"
-PRAGMAS = {
-    "journal_mode": "wal",
-    "synchronous": 2,  # FULL: an answered write survives a power cut
-    "foreign_keys": 1,
-    "busy_timeout": 5000,
-    "trusted_schema": 0,
-    "cache_size": -16000,
-    "temp_store": 2,
-    "wal_autocheckpoint": 1000,
-    "journal_size_limit": 64 * 1024 * 1024,
-}
-LOOK_AGAIN_S = 0.002
-SHRINKING = "PRAGMA auto_vacuum = 2"  # INCREMENTAL
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 database = peewee.DatabaseProxy()
 
 
-class UnsafeSqliteError(Exception):
-    """The SQLite library at hand can lose commits in WAL mode."""
-
-
 class SchemaError(Exception):
-    """The database file is not one that this release can use."""
-
-
-class Sqlite(peewee.SqliteDatabase):
-    """SQLite whose writers of one process take turns by a lock, which hands over at once.
-
-    Between processes SQLite's own lock decides, and whoever waits for it sleeps and looks again, ever longer: 24
-    threads that write at once took four times as long that way.
-    """
-
-    def __init__(self, path: str, **settings: Any) -> None:
-        super().__init__(path, **settings)
-        self.turn = threading.Lock()
-
-    def begin(self, lock_type: str | None = None) -> None:
-        """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
-        until = time.monotonic() + self._timeout
-        if not self.turn.acquire(timeout=self._timeout):
-            raise peewee.OperationalError("database is locked by another thread")
-        try:
-            with self.patience(0):
-                while not self._begun(lock_type, until):
-                    time.sleep(LOOK_AGAIN_S)
-        except BaseException:
-            self.turn.release()
-            raise
-
-    def _begun(self, lock_type: str | None, until: float) -> bool:
-        """SQLite by itself would look again after ever longer pauses, up to 100 ms, and beside a busy process find
-        the lock taken each time: one in a hundred writers waited for 200 to 300 ms."""
-        try:
-            super().begin(lock_type)
-        except peewee.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() >= until:
-                raise
-            return False
-        return True
-
-    def commit(self) -> None:
-        super().commit()
-        self.turn.release()
-
-    def rollback(self) -> None:
-        try:
-            # A full disk makes SQLite roll back by itself; to fail at it again would hide why.
-            if self.connection().in_transaction:
-                super().rollback()
-        finally:
-            self.turn.release()
-
-    @contextmanager
-    def patience(self, wait_ms: int) -> Iterator[None]:
-        """Within this, this connection waits for SQLite's lock for so long and no longer."""
-        self.execute_sql(f"PRAGMA busy_timeout = {max(0, wait_ms)}")
-        try:
-            yield
-        finally:
-            self.execute_sql(f"PRAGMA busy_timeout = {PRAGMAS['busy_timeout']}")
+    """The database is not one that this release can use."""
 
 
 class UtcField(peewee.BigIntegerField):
@@ -141,54 +73,17 @@ def utcnow() -> datetime:
     return from_ms(to_ms(datetime.now(UTC)))
 
 
-def wal_is_safe(version: tuple[int, int, int]) -> bool:
-    """False for SQLite releases whose WAL-reset bug can lose commits (fixed in 3.51.3, 3.50.7, 3.44.6)."""
-    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+def bind(url: str, any_version: bool = False) -> "Bound":
+    """Point the models at the database that a DATABASE_URL names."""
+    bound = _server_at(url) if is_on_server(url) else db_sqlite.at(url, any_version)
+    database.initialize(bound)
+    return bound
 
 
-def bind(url: str, any_version: bool = False) -> Sqlite:
-    """Point the models at a database file, made if it is missing and readable by its owner only."""
-    version = peewee.sqlite3.sqlite_version_info
-    if not wal_is_safe(version) and not any_version:
-        raise UnsafeSqliteError(
-            f"SQLite {peewee.sqlite3.sqlite_version} can lose commits in WAL mode. Install pysqlite3 "
-            "(requirements.txt has it), or set SQLITE_ANY_VERSION=1 to run all the same."
-        )
-    sqlite = file_at(path_of(url))
-    database.initialize(sqlite)
-    return sqlite
+def _server_at(url: str) -> "Postgres":
+    from db_postgresql import at  # its driver takes a while to import, for nothing beside a file
 
-
-def path_of(url: str) -> Path:
-    """The file that a DATABASE_URL names."""
-    return Path(url.removeprefix("sqlite:///"))
-
-
-def file_at(path: Path) -> Sqlite:
-    """A database file by itself, with our settings, for those who look after files; the models go by `bind`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():  # to open and close one that is in use would let go of this process's locks on it
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
-    if path.stat().st_size == 0:
-        _begin(path)
-    return Sqlite(str(path), pragmas=PRAGMAS, timeout=5, lock_type="IMMEDIATE", autoconnect=False)
-
-
-def _begin(path: Path) -> None:
-    """Make a file that can shrink in steps, which only one without content can become (docs/decisions/0006). Not
-    among PRAGMAS: this one would write to the file at every connection."""
-    new = peewee.sqlite3.connect(path, timeout=5)
-    new.execute(SHRINKING)
-    new.execute("PRAGMA journal_mode = wal")
-    new.close()
-
-
-def wal_bytes(path: Path) -> int:
-    """What the file beside the database takes that new writes go to; it grows while an old reader stays."""
-    try:
-        return path.with_name(f"{path.name}-wal").stat().st_size
-    except FileNotFoundError:
-        return 0
+    return at(url)
 
 
 class Schema(NamedTuple):
@@ -198,10 +93,10 @@ class Schema(NamedTuple):
     pending: list[str]
 
 
-def schema(sqlite: Sqlite) -> Schema:
-    """How far a file is migrated. A newer schema than this release knows is refused."""
-    with sqlite.connection_context():
-        rows = Runner(sqlite, str(MIGRATIONS)).status()
+def schema(bound: "Bound") -> Schema:
+    """How far a database is migrated. A newer schema than this release knows is refused."""
+    with bound.connection_context():
+        rows = Runner(bound, str(MIGRATIONS)).status()
     unknown = [row.name for row in rows if row.path is None]
     if unknown:
         raise SchemaError(
@@ -211,18 +106,15 @@ def schema(sqlite: Sqlite) -> Schema:
     return Schema([row.name for row in rows if row.applied], [row.name for row in rows if not row.applied])
 
 
-def migrate(sqlite: Sqlite | None = None) -> list[str]:
+def migrate(bound: "Bound | None" = None) -> list[str]:
     """Apply what is pending, all of it or nothing; returns the names."""
-    sqlite = sqlite or database.obj
-    if not (pending := schema(sqlite).pending):
+    bound = bound or database.obj
+    if not (pending := schema(bound).pending):
         return []
-    with sqlite.connection_context():
-        # Within a transaction this cannot be turned off, and migrations replace tables that others point to.
-        sqlite.pragma("foreign_keys", 0)
-        with sqlite.atomic():
-            Runner(sqlite, str(MIGRATIONS)).up()
-            if broken := sqlite.execute_sql("PRAGMA foreign_key_check").fetchall():
-                raise SchemaError(f"A migration left rows that point to nothing: {broken[:3]}.")
+    with bound.connection_context(), bound.changing_schema():
+        Runner(bound, str(MIGRATIONS)).up()
+        if broken := bound.broken_references():
+            raise SchemaError(f"A migration left rows that point to nothing: {broken}.")
     return pending
 
 
@@ -238,7 +130,8 @@ def run(sql: str, *values: Any) -> list[tuple[Any, ...]]:
 def _spread(sql: str, values: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     lists = [value if isinstance(value, list) else [value] for value in values]
     first, *rest = sql.split("?")
-    marked = [", ".join("?" * len(each)) + part for each, part in zip(lists, rest, strict=True)]
+    # An empty list is written as what nothing is equal to: not every database takes IN ().
+    marked = [(", ".join("?" * len(each)) or "NULL") + part for each, part in zip(lists, rest, strict=True)]
     return first + "".join(marked), tuple(item for each in lists for item in each)
 
 
@@ -254,5 +147,4 @@ def connection() -> Iterator[None]:
 
 def only_if_free(write: peewee.Query) -> None:
     """A write that may as well not happen: while somebody else writes, it is left out and not waited for."""
-    with suppress(peewee.OperationalError), database.patience(0):
-        write.execute()
+    database.only_if_free(write)

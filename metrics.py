@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from config import Config
-from db import path_of, utcnow, wal_bytes
+from database_url import is_on_server
+from db import utcnow
+from db_sqlite import path_of, wal_bytes
 from live import system, telling
 from media import tls
 from media.disk import least_free
@@ -194,9 +196,10 @@ def _box(known: Mapping[str, Any], config: Config) -> Iterator[Metric]:
             "worker_pulse_age_seconds", "Since the worker's last sign of life", max(0, time.time() - pulse_at)
         )
     yield _is("web_threads", "Threads of web", threading.active_count())
-    database = path_of(config.database_url)
-    yield _is("database_bytes", "Size of the database file", database.stat().st_size)
-    yield _is("wal_bytes", "Written, and not in the database file yet", wal_bytes(database))
+    if not is_on_server(config.database_url):
+        database = path_of(config.database_url)
+        yield _is("database_bytes", "Size of the database file", database.stat().st_size)
+        yield _is("wal_bytes", "Written, and not in the database file yet", wal_bytes(database))
     storage = known["storage"]
     yield _is("data_free_bytes", "Free on the disk of DATA_DIR", storage["free"])
     yield _is("data_size_bytes", "Size of the disk of DATA_DIR", storage["total"])

@@ -21,7 +21,7 @@ import peewee
 import psutil
 
 from config import Config, ConfigError, from_env
-from db import UnsafeSqliteError, database, to_ms, utcnow
+from db import database, to_ms, utcnow
 from delivery.dispatcher import Dispatcher
 from delivery.tally import tally
 from keeper import Keeper
@@ -309,7 +309,7 @@ def main() -> None:
             config = from_env(os.environ)
             set_up_logging("worker", config.log_format)
             at_work.enter_context(opened(config, utcnow(), thorough=False))
-        except (ConfigError, UnsafeSqliteError, *PROBLEMS) as error:
+        except (ConfigError, *PROBLEMS) as error:
             sys.exit(str(error))
         except (OSError, peewee.DatabaseError) as error:
             sys.exit(f"DATA_DIR or DATABASE_URL cannot be used: {error}.")

@@ -2,6 +2,7 @@
 
 from commands.channels import channel
 from commands.doctor import doctor_command
+from commands.moving import move_command
 from commands.sessions import event, session
 from commands.tokens import token
 from commands.upkeep import backup_command, restore_command, vacuum_command
@@ -10,5 +11,5 @@ from commands.webhooks import webhook
 
 GROUPS = (
     *(channel, session, event, user, token, webhook),
-    *(doctor_command, backup_command, restore_command, vacuum_command),
+    *(doctor_command, backup_command, restore_command, vacuum_command, move_command),
 )

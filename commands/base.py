@@ -10,7 +10,7 @@ import peewee
 from marshmallow import ValidationError
 
 from config import Config
-from db import UnsafeSqliteError, connection, utcnow
+from db import connection, utcnow
 from errors import ApiError, flatten
 from live.lifecycle import Lifecycle
 from live.limits import Limits
@@ -85,7 +85,7 @@ def in_one_sentence() -> Iterator[None]:
     """Whatever an operator or a wrong value can cause is a sentence and exit status 1; a bug stays a traceback."""
     try:
         yield
-    except (UnsafeSqliteError, *opening.PROBLEMS) as error:
+    except opening.PROBLEMS as error:
         raise click.ClickException(str(error)) from error
     except ApiError as error:
         raise click.ClickException(error.msg) from error

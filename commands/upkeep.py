@@ -9,7 +9,8 @@ import click
 
 from commands.base import Command, command, settings
 from config import Config
-from db import SHRINKING, file_at, path_of, utcnow
+from db import utcnow
+from db_sqlite import SHRINKING, file_at, path_of
 from media.storage import make_folders
 from upkeep import opening, running
 from upkeep.backup import back_up, note_taken

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import peewee
 
-from db import bind, file_at, path_of, schema, wal_bytes
+from database_url import is_on_server
+from db import SchemaError, bind, schema
 from db import database as bound
+from db_sqlite import file_at, path_of, wal_bytes
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import storage
 from media.servers import nginx_rtmp
@@ -49,13 +51,10 @@ def _user(uid: int) -> str:
 
 def _wrong_modes(patient: Patient) -> Iterator[Finding]:
     config = patient.config
-    database = path_of(config.database_url)
-    private = [
-        config.tls_file,
-        *config.keys_dir.glob("*"),
-        database,
-        *database.parent.glob(f"{database.name}-*"),
-    ]
+    private = [config.tls_file, *config.keys_dir.glob("*")]
+    if not is_on_server(config.database_url):
+        database = path_of(config.database_url)
+        private += [database, *database.parent.glob(f"{database.name}-*")]
     wanted = [*storage.folders(config), *((path, 0o600) for path in private)]
     for path, mode in wanted:
         try:
@@ -79,6 +78,9 @@ def _shut_out(patient: Patient) -> Iterator[Finding]:
 
 def database(patient: Patient) -> Iterator[Finding]:
     config = patient.config
+    if is_on_server(config.database_url):
+        yield from _on_server(patient)
+        return
     path = path_of(config.database_url)
     if not config.run_dir.exists():
         yield warning(
@@ -91,6 +93,24 @@ def database(patient: Patient) -> Iterator[Finding]:
             yield from _looked_through(patient, path)
     except opening.PROBLEMS as error:
         yield failed("database", str(error).rstrip("."), RESTORE)
+
+
+def _on_server(patient: Patient) -> Iterator[Finding]:
+    """What is in its files, the server knows best."""
+    try:
+        if not bound.obj:
+            bind(patient.config.database_url)
+        known = schema(bound.obj)
+    except (SchemaError, peewee.DatabaseError) as error:
+        yield failed(
+            "database", " ".join(str(error).split()).rstrip("."), "Check DATABASE_URL and its server."
+        )
+        return
+    if known.pending:
+        yield warning("database", f"not upgraded: {', '.join(known.pending)}", "Restart the box.")
+        return
+    patient.database_is_well = True
+    yield ok("database", f"PostgreSQL {bound.version}, the schema is right")
 
 
 def _looked_through(patient: Patient, path: Path) -> Iterator[Finding]:

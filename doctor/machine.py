@@ -15,7 +15,8 @@ from pathlib import Path
 import peewee
 
 from config import nginx_program, nginx_rtmp_module, nginx_stream_module
-from db import connection, from_ms, run, utcnow, wal_is_safe
+from db import connection, from_ms, run, utcnow
+from db_sqlite import wal_is_safe
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import ffmpeg as packaging
 from wire import iso
@@ -170,7 +171,9 @@ def _newest_ahead_s(patient: Patient) -> float:
     if not patient.database_is_well:
         return 0.0
     with connection():
-        [(newest,)] = run("SELECT MAX(time) FROM (SELECT time FROM event ORDER BY id DESC LIMIT 100)")
+        [(newest,)] = run(
+            "SELECT MAX(time) FROM (SELECT time FROM event ORDER BY id DESC LIMIT 100) AS newest"
+        )
     return (from_ms(newest) - utcnow()).total_seconds() if newest else 0.0
 
 

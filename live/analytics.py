@@ -17,7 +17,8 @@ TOP = 10
 FIRST_MS = to_ms(datetime.min.replace(tzinfo=UTC))
 # Of rows: the highest peak, sums, and the means of what was looked at.
 FIGURES = """COALESCE(MAX(peak), 0), COALESCE(SUM(views), 0), COALESCE(SUM(watch_ms), 0), COALESCE(SUM(bytes), 0),
-             COALESCE(SUM(broadcast_ms), 0), SUM(bitrate) / SUM(looks), SUM(fps) / SUM(looks)"""
+             COALESCE(SUM(broadcast_ms), 0), CAST(SUM(bitrate) / NULLIF(SUM(looks), 0) AS BIGINT),
+             SUM(fps) / NULLIF(SUM(looks), 0)"""
 
 
 class Span(NamedTuple):
@@ -119,7 +120,7 @@ def viewers_now(channel_id: str = "", account_id: str | None = None) -> dict[str
     """Of a channel, of an account, or of all: viewers of the last 30 s, and bit/s sent to them in the last 10."""
     [(viewers, bits)] = run(
         """SELECT COALESCE(SUM(viewers), 0), COALESCE(SUM(bitrate_out), 0) FROM audience_now
-            WHERE (?1 = '' OR channel_id = ?1) AND (?2 = '' OR account_id = ?2)""",
+            WHERE ? IN ('', channel_id) AND ? IN ('', account_id)""",
         *(channel_id, account_id or ""),
     )
     return {"viewers": viewers, "bitrate_out": bits}

@@ -4,6 +4,7 @@ Figures and the place up to which the log is counted are one transaction: killed
 on from there, after it has read again who is there (live/viewers.py).
 """
 
+import json
 from collections import Counter, deque
 from collections.abc import Iterable
 from datetime import datetime
@@ -139,7 +140,7 @@ class Count:
         wanted = self.audience.channels()
         self.accounts = {channel: self.accounts[channel] for channel in wanted & self.accounts.keys()}
         if unknown := list(wanted - self.accounts.keys()):
-            older = "SELECT channel_id, account_id FROM audience_hour WHERE channel_id IN (?) GROUP BY 1"
+            older = "SELECT DISTINCT channel_id, account_id FROM audience_hour WHERE channel_id IN (?)"
             for known in (older, "SELECT id, account_id FROM channel WHERE id IN (?)"):
                 self.accounts |= dict(run(known, unknown))
 
@@ -164,7 +165,9 @@ class Count:
         for channel, figures in shown.items():
             if before.get(channel) != figures:
                 run(
-                    "REPLACE INTO audience_now (channel_id, account_id, viewers, bitrate_out) VALUES (?, ?, ?, ?)",
+                    """INSERT INTO audience_now (channel_id, account_id, viewers, bitrate_out) VALUES (?, ?, ?, ?)
+                       ON CONFLICT (channel_id) DO UPDATE SET account_id = excluded.account_id,
+                           viewers = excluded.viewers, bitrate_out = excluded.bitrate_out""",
                     *(channel, self.accounts[channel], *figures),
                 )
 
@@ -178,8 +181,11 @@ def read_state() -> State | None:
 
 def keep_state(state: State) -> None:
     run(
-        """REPLACE INTO audience_state (pk, counted_mark, counted_offset, again_mark, again_offset, broadcast_to)
-           VALUES (1, ?, ?, ?, ?, ?)""",
+        """INSERT INTO audience_state (pk, counted_mark, counted_offset, again_mark, again_offset, broadcast_to)
+           VALUES (1, ?, ?, ?, ?, ?)
+           ON CONFLICT (pk) DO UPDATE SET counted_mark = excluded.counted_mark,
+               counted_offset = excluded.counted_offset, again_mark = excluded.again_mark,
+               again_offset = excluded.again_offset, broadcast_to = excluded.broadcast_to""",
         *(*state.counted, *state.again, state.broadcast_to),
     )
 
@@ -189,9 +195,11 @@ def add(table: str, scope: Scope, time: int, sums: Sums) -> None:
     run(
         f"""INSERT INTO {table} (channel_id, account_id, time, peak, views, watch_ms, bytes, broadcast_ms,
                                  looks, bitrate, fps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0)
-            ON CONFLICT DO UPDATE SET peak = max(peak, excluded.peak), views = views + excluded.views,
-                watch_ms = watch_ms + excluded.watch_ms, bytes = bytes + excluded.bytes,
-                broadcast_ms = broadcast_ms + excluded.broadcast_ms""",
+            ON CONFLICT (channel_id, account_id, time) DO UPDATE SET
+                peak = CASE WHEN excluded.peak > {table}.peak THEN excluded.peak ELSE {table}.peak END,
+                views = {table}.views + excluded.views, watch_ms = {table}.watch_ms + excluded.watch_ms,
+                bytes = {table}.bytes + excluded.bytes,
+                broadcast_ms = {table}.broadcast_ms + excluded.broadcast_ms""",
         *(*scope, time, sums.peak, sums.views, sums.watch_ms, sums.bytes, sums.broadcast_ms),
     )
 
@@ -209,12 +217,12 @@ def sessions_since(moment: int) -> list[OnAir]:
     """Every session that is open, or stopped after this moment. Silence is no time on air."""
     rows = run(
         """SELECT channel.id, account_id, session.start_time,
-                  COALESCE(session.stop_time, silent_since), bitrate, video ->> 'fps'
+                  COALESCE(session.stop_time, silent_since), bitrate, video
              FROM session JOIN channel ON channel.pk = channel_id
             WHERE session.stop_time IS NULL OR session.stop_time > ?""",
         moment,
     )
-    return [OnAir(*row) for row in rows]
+    return [OnAir(*row, json.loads(video).get("fps") or 0.0) for *row, video in rows]
 
 
 def credit(minutes: Minutes, on_air: Iterable[OnAir], since: int, until: int) -> list[Look]:
@@ -226,5 +234,5 @@ def credit(minutes: Minutes, on_air: Iterable[OnAir], since: int, until: int) ->
             for scope in scopes(one.channel_id, one.account_id):
                 at(minutes, scope, minute).broadcast_ms += spent
         if one.stop is None and one.bitrate is not None:
-            looks.append(Look(Scope(one.channel_id, one.account_id), one.bitrate, float(one.fps or 0)))
+            looks.append(Look(Scope(one.channel_id, one.account_id), one.bitrate, float(one.fps)))
     return looks

@@ -36,7 +36,7 @@ def _channels(asked: dict[str, Any], now: datetime) -> Selection:
     if asked.get("query"):
         part = folded(asked["query"])
         wanted.text = fulltext.containing(part)
-        wanted.check = Condition("name_folded", "instr(name_folded, ?) > 0", [part])
+        wanted.check = Condition("name_folded", *fulltext.contains(part))
     return wanted
 
 

@@ -13,8 +13,6 @@ from db import database, run, to_ms
 # A transaction of some milliseconds. Several in a row would be worse than their sum: a publish hook that waits for
 # SQLite's lock looks again now and then, and would find it taken by the next.
 AT_ONCE = 100
-PAGES_AT_ONCE = 250
-PAGES_TO_SPARE = 4096  # 16 MiB that stay free in the file, for what is written next
 
 
 class Kept(NamedTuple):
@@ -24,6 +22,10 @@ class Kept(NamedTuple):
     setting: str
     old: str
 
+    @property
+    def key(self) -> str:
+        return "id" if self.table == "event" else "pk"
+
 
 KEPT = (
     # With an event go its deliveries and their tries. The newest event stays however old it is: SQLite would give
@@ -31,7 +33,7 @@ KEPT = (
     Kept(
         "event",
         "events",
-        f"""SELECT id FROM (SELECT id, time FROM event ORDER BY id LIMIT {AT_ONCE})
+        f"""SELECT id FROM (SELECT id, time FROM event ORDER BY id LIMIT {AT_ONCE}) AS first
              WHERE time < ? AND id < (SELECT MAX(id) FROM event)""",  # noqa: S608
     ),
     # Tests, and what was delivered again of them.
@@ -50,13 +52,14 @@ KEPT = (
     Kept(
         "timeline",
         "sessions",
-        f"""SELECT pk FROM (SELECT pk, time FROM timeline WHERE channel_id IS NOT NULL ORDER BY pk LIMIT {AT_ONCE})
-             WHERE time < ?""",  # noqa: S608
+        f"""SELECT pk FROM (SELECT pk, time FROM timeline WHERE channel_id IS NOT NULL
+                             ORDER BY pk LIMIT {AT_ONCE}) AS first WHERE time < ?""",  # noqa: S608
     ),
     Kept(
         "session",
         "sessions",
-        f"SELECT pk FROM (SELECT pk, stop_time FROM session ORDER BY pk LIMIT {AT_ONCE}) WHERE stop_time < ?",  # noqa: S608
+        f"""SELECT pk FROM (SELECT pk, stop_time FROM session ORDER BY pk LIMIT {AT_ONCE}) AS first
+             WHERE stop_time < ?""",  # noqa: S608
     ),
     # Triggers write down that their files are to go.
     Kept("video", "videos", f"SELECT pk FROM video WHERE created_at < ? ORDER BY created_at LIMIT {AT_ONCE}"),  # noqa: S608
@@ -64,18 +67,20 @@ KEPT = (
     Kept(
         "channel",
         "channels",
-        f"""SELECT pk FROM channel WHERE status = 'ended' AND listed_at < ?1 AND stop_time < ?1
+        f"""SELECT pk FROM channel WHERE status = 'ended' AND listed_at < ? AND stop_time < ?
              ORDER BY listed_at LIMIT {AT_ONCE}""",  # noqa: S608
     ),
     Kept(
         "audience_minute",
         "analytics",
-        f"SELECT pk FROM (SELECT pk, time FROM audience_minute ORDER BY pk LIMIT {AT_ONCE}) WHERE time < ?",  # noqa: S608
+        f"""SELECT pk FROM (SELECT pk, time FROM audience_minute ORDER BY pk LIMIT {AT_ONCE}) AS first
+             WHERE time < ?""",  # noqa: S608
     ),
     Kept(
         "audience_hour",
         "analytics_hourly",
-        f"SELECT pk FROM (SELECT pk, time FROM audience_hour ORDER BY pk LIMIT {AT_ONCE}) WHERE time < ?",  # noqa: S608
+        f"""SELECT pk FROM (SELECT pk, time FROM audience_hour ORDER BY pk LIMIT {AT_ONCE}) AS first
+             WHERE time < ?""",  # noqa: S608
     ),
     Kept("kept_answer", "answers", f"SELECT pk FROM kept_answer WHERE created_at < ? LIMIT {AT_ONCE}"),  # noqa: S608
 )
@@ -93,19 +98,11 @@ def forget(kept_for: Mapping[str, timedelta | None], now: datetime) -> int:
 
 def _forget(kept: Kept, oldest: int) -> int:
     with database.atomic():
-        return len(run(f"DELETE FROM {kept.table} WHERE rowid IN ({kept.old}) RETURNING 1", oldest))  # noqa: S608
+        values = [oldest] * kept.old.count("?")
+        return len(run(f"DELETE FROM {kept.table} WHERE {kept.key} IN ({kept.old}) RETURNING 1", *values))  # noqa: S608
 
 
 def give_back() -> int:
-    """Make the file a little smaller by pages that hold nothing any more; returns how many went, 0 when all is
-    done. A file that cannot shrink in steps (docs/decisions/0006) stays as it is."""
-    [[free]] = run("SELECT freelist_count FROM pragma_freelist_count")
-    wanted = min(free - PAGES_TO_SPARE, PAGES_AT_ONCE)
-    if wanted <= 0:
-        return 0
-    with database.atomic():
-        database.execute_sql(
-            f"PRAGMA incremental_vacuum({wanted})"
-        ).fetchall()  # a page goes with each row read
-    [[left]] = run("SELECT freelist_count FROM pragma_freelist_count")
-    return free - left
+    """Let the database return to the disk a little of what it does not need any more; returns how many pages went,
+    0 when all is done."""
+    return database.give_back()

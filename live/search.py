@@ -14,7 +14,7 @@ from models import Channel
 from models_search import Video
 
 # Where all words of the query stand says how well a row answers: columns of the full text, the best first.
-TIERS = ("name", "{name tags}")
+TIERS = (("name",), ("name", "tags"))
 # Of the first so many, the one whose name says least beside them comes first. Reading more rows would cost.
 COMPARED = 30
 
@@ -61,10 +61,10 @@ def _by_relevance(selections: list[Selection], wanted: list[str], asked: dict[st
 def _tiers(selection: Selection, wanted: list[str]) -> Iterator[tuple[float, list[Key]]]:
     """The matches by where the words stand, with the score of that place; each in order, the newest first."""
     left = selection.newest()
-    for better, column in enumerate(TIERS):
+    for better, columns in enumerate(TIERS):
         if not left:
             return
-        inside = fulltext.matching(selection.kind.table, wanted, column)
+        inside = fulltext.matching(selection.kind.table, wanted, columns)
         here = {pk for (pk,) in run(inside.text, *inside.values)}
         yield len(TIERS) - better + 1.0, [Key(selection.kind.table, 0, pk) for pk in left if pk in here]
         left = [pk for pk in left if pk not in here]

@@ -55,12 +55,12 @@ class Selection:
     @cached_property
     def matches(self) -> int:
         """How many rows the text alone matches."""
-        return run(f"SELECT count(*) FROM ({self.text.text})", *self.text.values)[0][0]
+        return run(f"SELECT count(*) FROM ({self.text.text}) AS found", *self.text.values)[0][0]
 
     def newest(self) -> list[int]:
         """Every match of the text that the filters let through, the newest first."""
         rows = self._matching() if self.conditions or self.tags else self.text
-        return [pk for (pk,) in run(f"SELECT pk FROM ({rows.text}) ORDER BY pk DESC", *rows.values)]
+        return [pk for (pk,) in run(f"SELECT pk FROM ({rows.text}) AS found ORDER BY pk DESC", *rows.values)]
 
     def parts(self) -> list[Sql]:
         """Queries of (kind, time, pk) that make up the list, each in its order without sorting."""
@@ -81,7 +81,7 @@ class Selection:
             return self.matches
         if self.text:
             rows = self._matching()
-            return run(f"SELECT count(*) FROM ({rows.text})", *rows.values)[0][0]
+            return run(f"SELECT count(*) FROM ({rows.text}) AS found", *rows.values)[0][0]
         filtered = {each.column for each in self.conditions}
         if self.kind is CHANNELS and not self.check and filtered <= COUNTED and len(self.tags) < 2:
             tag = Condition("tag", "tag = ?", self.tags or [""])
@@ -92,7 +92,7 @@ class Selection:
             return run(counters.text, *counters.values)[0][0]
         rows = _joined(self.parts(), "UNION ALL")
         count = "count(DISTINCT pk)" if len(self.tags) > 1 else "count(*)"
-        return run(f"SELECT {count} FROM ({rows.text})", *rows.values)[0][0]
+        return run(f"SELECT {count} FROM ({rows.text}) AS found", *rows.values)[0][0]
 
     def _walk(self, conditions: list[Condition]) -> Sql:
         table, time = self.kind
@@ -118,8 +118,8 @@ class Selection:
         # CROSS JOIN: SQLite is to start from the matches, which it takes for many.
         rows = _where(
             f"SELECT '{table}' AS kind, {time} AS time, {table}.pk AS pk "
-            f"FROM ({self.text.text}) AS found CROSS JOIN {table} ON {table}.pk = found.pk",
-            conditions,
+            f"FROM ({self.text.text}) AS found CROSS JOIN {table}",
+            [Condition("pk", f"{table}.pk = found.pk", []), *conditions],
         )
         return Sql(rows.text, self.text.values + rows.values)
 
@@ -137,7 +137,7 @@ def page(selections: list[Selection], asked: dict[str, Any]) -> list[Key]:
     parts = [part for each in selections for part in each.parts()]
     # A row can be in two parts because it has two of the tags: UNION shows it once.
     rows = _joined(parts, "UNION" if any(len(each.tags) > 1 for each in selections) else "UNION ALL")
-    order = {"desc": "time DESC, pk DESC", "asc": "time, pk"}[asked["order"]]
+    order = {"desc": "time DESC, pk DESC, kind", "asc": "time, pk, kind"}[asked["order"]]
     limits = (asked["length"], asked["page"] * asked["length"])
     return [Key(*row) for row in run(f"{rows.text} ORDER BY {order} LIMIT ? OFFSET ?", *rows.values, *limits)]
 

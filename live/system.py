@@ -152,5 +152,4 @@ def _since(moment: int | None, now: datetime) -> float:
 
 
 def versions() -> dict[str, str]:
-    sqlite = peewee.sqlite3.sqlite_version
-    return {"livestream": RELEASE, "python": platform.python_version(), "sqlite": sqlite}
+    return {"livestream": RELEASE, "python": platform.python_version(), database.kind: database.version}

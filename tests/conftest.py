@@ -18,6 +18,7 @@ from config import Config, from_env
 from db import bind, database, migrate
 from live.lifecycle import Lifecycle
 from media.storage import hook_secret, make_folders
+from tests import postgres
 from tests.box import Box, running_box, short_folder
 from tests.person import Person
 
@@ -32,6 +33,8 @@ def now() -> datetime:
 
 def installation(folder: Path, **settings: str) -> Config:
     """An installation in a folder of its own, without a media server."""
+    if postgres.WANTED and "DATABASE_URL" not in settings:
+        settings["DATABASE_URL"] = postgres.url_for(folder)
     return from_env(
         settings
         | {
@@ -212,12 +215,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("box"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        if postgres.WANTED and item.get_closest_marker("sqlite"):
+            item.add_marker(pytest.mark.skip(reason="about SQLite's file"))
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # A script's background job is born deaf to Ctrl-C, and so are its children: the box that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Threads keep their connections for as long as they live, and the next test binds another database.
+    config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection object:ResourceWarning")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

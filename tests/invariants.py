@@ -48,7 +48,8 @@ class Watch:
         return list(Session.select().where(Session.stop_time.is_null()))
 
     def look(self, now: datetime) -> None:
-        changes = database.connection().total_changes
+        # PostgreSQL has no such number: every look is a whole one.
+        changes = getattr(database.connection(), "total_changes", self.changes + 1)
         if changes == self.changes:
             return
         self.changes = changes
@@ -190,8 +191,8 @@ def miscounted() -> set[tuple]:
     own = "SELECT pk, account_id, status, listed_at FROM channel"
     either = """SELECT account_id, '' AS tag, status FROM channel
         UNION ALL SELECT account_id, tag, status FROM channel_tag"""
-    each = f"SELECT account_id, tag, status, count(*) FROM ({either}) GROUP BY 1, 2, 3"
-    every = f"SELECT '', tag, status, count(*) FROM ({either}) GROUP BY 2, 3"
+    each = f"SELECT account_id, tag, status, count(*) FROM ({either}) AS one GROUP BY 1, 2, 3"
+    every = f"SELECT '', tag, status, count(*) FROM ({either}) AS one GROUP BY 2, 3"
     counters = "SELECT account_id, tag, status, n FROM channel_count WHERE n != 0"
     found, kept = (
         set(database.execute_sql(sql).fetchall()) for sql in (f"{each} UNION ALL {every}", counters)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from db import database, to_ms, utcnow
+from db import database, run, to_ms, utcnow
 from live.audience import STEPS, add
 from live.viewers import Sums, scopes
 from tests.story import after, arrival, new
@@ -164,9 +164,9 @@ def pulse(config, media: str) -> None:
 
 
 def present(channel_id: str, account_id: str, viewers: int) -> None:
-    database.execute_sql(
+    run(
         "INSERT INTO audience_now (channel_id, account_id, viewers, bitrate_out) VALUES (?, ?, ?, 8000)",
-        (channel_id, account_id, viewers),
+        *(channel_id, account_id, viewers),
     )
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import peewee
 import pytest
 
-from db import connection, database, path_of, utcnow
+from db import connection, database, utcnow
+from db_sqlite import path_of
 from release import RELEASE
 from tests.box import PROJECT, free_ports
 from tests.conftest import ROOT_ID, ROOT_SECRET
@@ -26,6 +27,8 @@ from tests.waiting import until
 from upkeep import archive, backup
 from upkeep.archive import BackupError
 from upkeep.backup import back_up
+
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ def test_wrong_usage_is_exit_status_2(run):
     ]
 
 
+@pytest.mark.sqlite
 def test_a_database_that_is_held_by_somebody_else_is_a_sentence(run, config):
     other = peewee.sqlite3.connect(config.data_dir / "livestream.db", timeout=0.1)
     other.execute("BEGIN IMMEDIATE")

@@ -104,7 +104,14 @@ WRONG = {
     "TRANSCODE_CORES": ("-1", "all", "1,5", "1e9"),
     "DATABASE_URL": (
         *("sqlite:///", "sqlite://", "sqlite://x.db", "sqlite:x.db", "sqlite:///:memory:", "x.db"),
-        *("sqlite:///file.db?mode=memory", "sqlite:///file.db#x", "postgresql://x/y", "sqlite:////:memory:"),
+        *(
+            "sqlite:///file.db?mode=memory",
+            "sqlite:///file.db#x",
+            "postgresql://x",
+            "postgresql:///",
+            "postgres://x/y",
+            "sqlite:////:memory:",
+        ),
     ),
     "DATA_DIR": ("/etc/passwd", "/tmp/with space", "/tmp/semi;colon", "/tmp/" + "d" * 100),
     "LIVE_TOKEN_ID": ("with space", "x" * 65, "colon:"),

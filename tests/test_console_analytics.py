@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from selenium.webdriver.common.by import By
 
-from db import database, to_ms, utcnow
+from db import database, run, to_ms, utcnow
 from models import Channel
 from tests.browser import wait_for
 from tests.test_console_pages import findings, signed_in, world
@@ -17,11 +17,11 @@ def watch(channel_id: str, account_id: str, viewers: int) -> None:
     time = to_ms(utcnow() - 2 * MINUTE) // 60_000 * 60_000
     for table, at in (("audience_minute", time), ("audience_hour", time // 3_600_000 * 3_600_000)):
         for scope in ((channel_id, account_id), ("", account_id), ("", "")):
-            database.execute_sql(
-                f"""INSERT OR IGNORE INTO {table} (channel_id, account_id, time, peak, views, watch_ms, bytes,
+            run(
+                f"""INSERT INTO {table} (channel_id, account_id, time, peak, views, watch_ms, bytes,
                                          broadcast_ms, looks, bitrate, fps)
-                    VALUES (?, ?, ?, ?, ?, ?, 1000, 60000, 30, 144000, 1500)""",
-                (*scope, at, viewers, viewers, viewers * 60_000),
+                    VALUES (?, ?, ?, ?, ?, ?, 1000, 60000, 30, 144000, 1500) ON CONFLICT DO NOTHING""",
+                *(*scope, at, viewers, viewers, viewers * 60_000),
             )
 
 

@@ -214,6 +214,7 @@ def test_without_a_media_server_there_is_time_on_air_and_no_viewer(channel, life
     assert not count.behind
 
 
+@pytest.mark.sqlite
 def test_no_address_and_no_player_is_in_the_database(channel, config, log, play, now):
     play(channel, now)
     Count(log).step(now)

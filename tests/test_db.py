@@ -18,9 +18,7 @@ from playhouse.migrations import Runner
 from db import (
     EPOCH,
     MIGRATIONS,
-    PRAGMAS,
     SchemaError,
-    UnsafeSqliteError,
     UtcField,
     bind,
     connection,
@@ -29,8 +27,8 @@ from db import (
     migrate,
     to_ms,
     utcnow,
-    wal_is_safe,
 )
+from db_sqlite import PRAGMAS, UnsafeSqliteError, wal_is_safe
 from live.search import search
 from models import TABLES, Channel, Session
 from models_analytics import ANALYTICS_TABLES
@@ -39,6 +37,8 @@ from models_search import SEARCH_TABLES
 from models_studio import STUDIO_TABLES
 from schemas import ChannelCreate
 from tests.invariants import miscounted
+
+pytestmark = pytest.mark.sqlite
 
 FIELD = UtcField()
 

@@ -280,6 +280,7 @@ def test_stopping_gives_back_what_does_not_finish(config):
             assert settled(delivery).status == "delivered"
 
 
+@pytest.mark.sqlite
 def test_a_database_that_is_locked_loses_nothing(config):
     with answering(delay=0.3) as receiver:
         webhook = hook(config, receiver.url)

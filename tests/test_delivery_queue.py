@@ -284,6 +284,7 @@ def test_a_redelivery_waits_for_nothing_and_holds_up_nothing(config):
     assert again(behind).attempts == 0
 
 
+@pytest.mark.sqlite
 def test_a_claim_reads_an_index_and_not_the_backlog(config):
     webhook = hook(config)
     happen(webhook)

@@ -19,6 +19,8 @@ from tests.box import PROJECT
 from tests.conftest import installation
 from tests.test_backup import ruin
 
+pytestmark = pytest.mark.sqlite
+
 MIN_FREE_MB = 1
 
 

@@ -16,6 +16,8 @@ from tests.box import PROJECT, Box, Encoder, short_folder
 from tests.processes import Web, web
 from tests.waiting import until
 
+pytestmark = pytest.mark.sqlite
+
 Checks = dict[str, list[dict]]
 
 

@@ -3,7 +3,8 @@
 import peewee
 import pytest
 
-from db import PRAGMAS, bind, utcnow
+from db import bind, utcnow
+from db_sqlite import PRAGMAS
 from models import Session
 from tests.story import events, new, sessions
 
@@ -118,6 +119,7 @@ def test_the_api_is_not_on_the_hook_listener(hooks):
     assert hooks.client.get("/v1/live").status_code == 404
 
 
+@pytest.mark.sqlite
 def test_a_publisher_is_refused_while_the_database_cannot_be_written(hooks, channel, config, monkeypatch):
     monkeypatch.setitem(PRAGMAS, "busy_timeout", 0)
     bind(config.database_url)

@@ -79,7 +79,7 @@ def test_label_values_are_of_sets_that_nobody_who_asks_can_enlarge(app, client, 
         "health": {*health.Health},
         "part": {"database", "worker", "media"},
     }
-    free = {"le", "livestream", "python", "sqlite"}  # buckets, and what is installed
+    free = {"le", "livestream", "python", "sqlite", "postgresql"}  # buckets, and what is installed
     unknown = {
         (family.name, label, value)
         for family in families(anonymous).values()
@@ -195,6 +195,7 @@ def test_tries_what_is_given_up_and_who_is_turned_off_are_counted_and_told(app, 
     assert {record.deliveryId for record in told[:2]} == {job.delivery_id}
 
 
+@pytest.mark.sqlite
 def test_the_age_of_the_last_backup_is_known_once_there_is_one(app, anonymous, tmp_path):
     name = ("livestream_backup_last_timestamp_seconds",)
     assert name not in values(anonymous)

@@ -16,7 +16,8 @@ import pytest
 
 from app import create_app
 from config import Config
-from db import connection, database, path_of, utcnow
+from db import connection, database, utcnow
+from db_sqlite import path_of
 from delivery.secretbox import SecretBox
 from live.listing import feed
 from models import Channel, Event, Webhook
@@ -28,6 +29,8 @@ from upkeep.archive import BackupError
 from upkeep.backup import back_up
 from upkeep.opening import opened
 from upkeep.restore import LEAP, restore
+
+pytestmark = pytest.mark.sqlite
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from tests.channels import write_channels
 from tests.conftest import NOW
 from tests.invariants import miscounted
 
+pytestmark = pytest.mark.sqlite
+
 FEW, MANY = 1_000, 20_000
 Steps = Callable[[dict], tuple[int, int]]
 

@@ -33,6 +33,7 @@ from live.reconcile import NEW, lost_all, reconcile
 from media.servers import Publisher
 from models import Channel, EventName, Session, Status, Webhook, new_id
 from schemas import ChannelUpdate
+from tests import postgres
 from tests.conftest import NOW
 from tests.invariants import Watch
 from tests.story import after, again, arrival, new
@@ -58,8 +59,11 @@ class Broadcasts(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="machine"))
-        shutil.copy(template(), self.folder / "x.db")
-        bind(f"sqlite:///{self.folder}/x.db")
+        if postgres.WANTED:
+            bind(postgres.url_for(self.folder))
+        else:
+            shutil.copy(template(), self.folder / "x.db")
+            bind(f"sqlite:///{self.folder}/x.db")
         database.connect()
         self.rings = 0
         self.lifecycle = Lifecycle(

@@ -7,6 +7,7 @@ import time
 import peewee
 from prometheus_client.parser import text_string_to_metric_families
 
+from db import database
 from live.reconcile import reconcile
 from live.system import PULSE_TOO_OLD_S
 from media.servers import Publisher
@@ -65,7 +66,7 @@ def test_the_box_says_how_it_is(client, config):
     assert found["storage"]["free"] > 0
     assert 0 < found["memory"]["used"] < found["memory"]["total"]
     assert found["uptime"] >= 0
-    assert found["versions"].keys() == {"livestream", "python", "sqlite"}
+    assert found["versions"].keys() == {"livestream", "python", database.kind}
     assert found["parts"] == {"database": "ok", "worker": "ok", "media": "none"}
 
 

@@ -16,22 +16,28 @@ LONGEST_FILE = 400
 
 # May import: design.md, "Where code lives". A package stands for all of its files.
 ARROWS = {
-    "config": set(),
+    "config": {"database_url"},
     "release": set(),
     "wake": set(),
     "logs": set(),
     "wire": set(),
-    "db": set(),
+    "database_url": set(),
+    "db": {"database_url", "db_sqlite", "db_postgresql"},
+    "db_postgresql": set(),
+    "db_sqlite": set(),
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
-    "metrics": {"live", "config", "db", "media"},
+    "metrics": {"live", "config", "database_url", "db", "db_sqlite", "media"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
-        *("schemas", "schemas_admin", "schemas_webhook", "doctor"),
+        *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite"),
     },
     "demo": {"auth", "config", "db", "media", "upkeep"},
-    "doctor": {"config", "db", "delivery", "live", "media", "models", "release", "upkeep", "wire"},
+    "doctor": {
+        *("config", "database_url", "db", "db_sqlite", "delivery", "live", "media", "models", "release"),
+        *("upkeep", "wire"),
+    },
     "errors": {"wire"},
     "listeners": {"config"},
     "row": {"db"},
@@ -53,7 +59,7 @@ ARROWS = {
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
-    "upkeep": {"config", "db", "media", "release", "wire"},
+    "upkeep": {"config", "database_url", "db", "db_sqlite", "media", "release", "wire"},
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),

@@ -17,8 +17,10 @@ import pytest
 from playhouse.migrations import Runner
 
 import db
+import db_sqlite
 from config import Config
-from db import MIGRATIONS, SchemaError, Sqlite, connection, database, file_at, path_of, schema
+from db import MIGRATIONS, SchemaError, connection, database, schema
+from db_sqlite import Sqlite, file_at, path_of
 from media.storage import make_folders
 from models import Channel
 from tests.box import PROJECT, free_ports
@@ -30,6 +32,8 @@ from tests.test_restore import flask, leave
 from upkeep import archive, opening
 from upkeep.archive import BackupError
 from upkeep.opening import DatabaseError, opened
+
+pytestmark = pytest.mark.sqlite
 
 RELEASES = [path.stem for path in sorted(MIGRATIONS.glob("0*.py"))]
 GOOD = """
@@ -167,7 +171,7 @@ def test_a_migration_that_leaves_rows_pointing_to_nothing_is_undone(used, now, n
 @pytest.mark.parametrize("release", ["nothing", *RELEASES[:-1]])
 def test_an_upgrade_killed_at_any_statement_leaves_the_old_schema_or_the_new(tmp_path, release, monkeypatch):
     monkeypatch.setitem(
-        db.PRAGMAS, "synchronous", 0
+        db_sqlite.PRAGMAS, "synchronous", 0
     )  # a killed process is no power cut; it takes half as long
     sqlite = file_at(tmp_path / "old.db")
     if release != "nothing":

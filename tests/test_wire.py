@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import peewee
 import pytest
 
-from db import PRAGMAS, bind
+from db import bind
+from db_sqlite import PRAGMAS
 from errors import RETRY_AFTER_S
 from logs import request_id
 from schemas import ChannelOut
@@ -207,6 +208,7 @@ def impatient(app, config, monkeypatch):
     bind(config.database_url)
 
 
+@pytest.mark.sqlite
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("call", ["create", "update", "stop", "delete", "reset"])
 def test_a_locked_database_is_503_and_nothing_was_changed(client, channel, config, call):
@@ -232,6 +234,7 @@ def test_a_locked_database_is_503_and_nothing_was_changed(client, channel, confi
     assert calls[call]().status_code in (200, 201, 204), "freed, it works again"
 
 
+@pytest.mark.sqlite
 def test_a_database_that_cannot_be_opened_is_503(client, channel, config, tmp_path):
     bind(f"sqlite:///{tmp_path}/gone/x.db")
     (tmp_path / "gone" / "x.db").unlink()

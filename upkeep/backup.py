@@ -16,7 +16,7 @@ from urllib.parse import quote
 import peewee
 
 from config import Config
-from db import SHRINKING, file_at, path_of, wal_bytes
+from db_sqlite import SHRINKING, file_at, path_of, wal_bytes
 from media.storage import write_private
 from release import RELEASE
 from upkeep import archive

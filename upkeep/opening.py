@@ -12,9 +12,11 @@ from pathlib import Path
 import peewee
 
 from config import Config
-from db import SchemaError, bind, database, file_at, migrate, path_of, schema
+from database_url import is_on_server
+from db import SchemaError, bind, database, migrate, schema
+from db_sqlite import NoFileError, UnsafeSqliteError, file_at, path_of
 from media.storage import make_folders
-from upkeep import backup, restore, running
+from upkeep import backup, restore, running, server
 from upkeep.archive import BackupError
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ class DatabaseError(Exception):
     """The database file cannot be used as it is."""
 
 
-PROBLEMS = (DatabaseError, SchemaError, BackupError, running.BusyError)
+PROBLEMS = (DatabaseError, SchemaError, NoFileError, UnsafeSqliteError, BackupError, running.BusyError)
 
 
 @contextmanager
@@ -37,6 +39,10 @@ def opened(config: Config, now: datetime, *, thorough: bool = True) -> Iterator[
     """The installation ready for use, and nobody exchanging its files meanwhile: folders made, database looked
     through if `thorough`, migrated and bound. Raises one of PROBLEMS, or OSError where a folder cannot be made."""
     make_folders(config)
+    if is_on_server(config.database_url):
+        with server.opened(config):
+            yield
+        return
     if restore.under_way(config):
         with running.alone(config, "A restore was cut short and has to be finished first."):
             restore.finish(config)

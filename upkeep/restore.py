@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from config import Config
-from db import Sqlite, file_at, migrate, path_of, to_ms
+from db import migrate, to_ms
+from db_sqlite import Sqlite, file_at, path_of
 from upkeep import archive
 from upkeep.backup import check, check_space, sync_folder
 

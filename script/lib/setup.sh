@@ -197,6 +197,20 @@ set_up_python() { # server, or tests for what the tests need as well
     fi
 }
 
+# The driver is installed only where it is used: importing it would make every start of every process longer.
+set_up_postgresql_driver() {
+    local stamp=.venv/.installed-requirements-postgresql wanted=requirements-postgresql.txt key
+    [[ ${DATABASE_URL:-} == postgresql://* || ${TEST_DATABASE:-} == postgresql ]] || return 0
+    key=$(python_stamp "$wanted")
+    if is_stamped "$stamp" "$key"; then
+        return
+    fi
+    run_step "Installing the Python packages of $wanted" \
+        "$venv_python" -m pip install --no-input --disable-pip-version-check -r "$wanted" ||
+        fail "The Python packages of $wanted could not be installed; see above."
+    write_stamp "$stamp" "$key"
+}
+
 # --- The pages' packages --------------------------------------------------------------------------------------------
 
 # What browsers get of them.

@@ -12,7 +12,8 @@ import waitress
 from flask import Flask, jsonify, request
 from peewee import sqlite3
 
-from db import PRAGMAS, utcnow
+from db import utcnow
+from db_sqlite import PRAGMAS
 from live.text import folded
 from models import Channel, new_id, new_stream_token
 from row import shape_of

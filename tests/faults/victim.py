@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import db
+import db_sqlite
 
 LEASE_S = 3
 HASTE = 5
@@ -47,13 +48,13 @@ deaths = Deaths()
 
 def count_statements(here: Callable[[], None]) -> None:
     """Call `here` before every statement of every connection that is opened from now on."""
-    connect = db.Sqlite._add_conn_hooks
+    connect = db_sqlite.Sqlite._add_conn_hooks
 
-    def traced(self: db.Sqlite, connection: Any) -> None:
+    def traced(self: db_sqlite.Sqlite, connection: Any) -> None:
         connect(self, connection)
         connection.set_trace_callback(lambda statement: here())
 
-    db.Sqlite._add_conn_hooks = traced
+    db_sqlite.Sqlite._add_conn_hooks = traced
 
 
 def mortal(make: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,27 @@
+"""What DATABASE_URL may be: a file of SQLite's, or a database on a server of PostgreSQL's, which machines can share."""
+
+import re
+from importlib.util import find_spec
+
+SERVER = "postgresql://"
+
+
+def is_on_server(url: str) -> bool:
+    return url.startswith(SERVER)
+
+
+def problem_of(url: str) -> str | None:
+    """What is wrong with it, as what follows the setting's name. It may hold a password, and is never told."""
+    if is_on_server(url):
+        if not re.fullmatch(rf"{SERVER}[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?", url):
+            return "must name a database, as in postgresql://user@host/database."
+        if find_spec("psycopg") is None:
+            return (
+                "names a PostgreSQL database, for which psycopg is missing: "
+                "pip install -r requirements-postgresql.txt (script/server does it)."
+            )
+        return None
+    # sqlite://x.db and sqlite:/// quietly mean a database in memory, which would forget everything.
+    if not re.fullmatch(r"sqlite:///[^?#]+", url) or url.endswith(":memory:"):
+        return "must look like sqlite:///path/to/file.db or postgresql://user@host/database."
+    return None

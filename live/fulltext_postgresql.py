@@ -1,0 +1,58 @@
+"""Full text by PostgreSQL's tsvector. Words come folded and parted, so none of its parsers and dictionaries is asked.
+
+Where a word stands is its weight: A in a name, B in a tag, D in a description.
+"""
+
+from db import Sql, run
+
+PLACES = ("1A", "2B", "3D")
+WEIGHTS = {"name": "A", "tags": "B", "description": "D"}
+LONGEST_WORD = 500  # characters; PostgreSQL takes up to 2046 bytes
+SHORTEST_PART = 3
+
+
+def put(table: str, pk: int, texts: list[str], name: str) -> None:
+    words = " ".join(
+        f"{_quoted(word)}:{place}"
+        for text, place in zip(texts, PLACES, strict=True)
+        for word in dict.fromkeys(text.split())
+    )
+    if table == "channel":
+        run(
+            """INSERT INTO channel_text (pk, name, words) VALUES (?, ?, ?::tsvector)
+               ON CONFLICT (pk) DO UPDATE SET name = excluded.name, words = excluded.words""",
+            *(pk, name, words),
+        )
+    else:
+        run(
+            f"""INSERT INTO {table}_text (pk, words) VALUES (?, ?::tsvector)
+                ON CONFLICT (pk) DO UPDATE SET words = excluded.words""",
+            *(pk, words),
+        )
+
+
+def matching(table: str, wanted: list[str], columns: tuple[str, ...]) -> Sql:
+    where = "".join(WEIGHTS[column] for column in columns)
+    *whole, last = [_quoted(word) for word in wanted]
+    terms = [f"{word}:{where}" if where else word for word in whole] + [f"{last}:*{where}"]
+    return Sql(f"SELECT pk FROM {table}_text WHERE words @@ ?::tsquery", [" & ".join(terms)])
+
+
+def containing(part: str) -> Sql | None:
+    if len(part) < SHORTEST_PART:
+        return None
+    return Sql("SELECT pk FROM channel_text WHERE name LIKE ?", [f"%{_literal(part)}%"])
+
+
+def contains(part: str) -> Sql:
+    return Sql("strpos(name_folded, ?) > 0", [part])
+
+
+def _quoted(word: str) -> str:
+    """No letter, number or mark means anything to PostgreSQL within quotes."""
+    return f"'{word[:LONGEST_WORD]}'"
+
+
+def _literal(part: str) -> str:
+    r"""As LIKE finds it letter by letter: % and _ stand for any, \ for the next as it is."""
+    return part.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
