@@ -20,9 +20,12 @@ READY_S = 20
 class Look(NamedTuple):
     scheme: str
     width: int
+    framed: bool
 
     @property
     def height(self) -> int:
+        if self.framed:
+            return self.width * 9 // 16
         return 740 if self.width < 600 else 800
 
     @property
@@ -37,7 +40,7 @@ SETTLED = """
 const done = arguments[0];
 const charts = [...document.querySelectorAll("[data-series]")];
 const look = () => {
-  const drawn = charts.every((each) => each.querySelectorAll("canvas").length > 0 || !each.querySelector(".trouble").hidden);
+  const drawn = charts.every((each) => each.querySelector("canvas, .void, .trouble:not([hidden])"));
   if (document.readyState !== "complete" || !drawn) return setTimeout(look, 50);
   document.fonts.ready.then(() => requestAnimationFrame(() => requestAnimationFrame(() => done(true))));
 };
@@ -51,7 +54,7 @@ CUT = """
 const cut = [];
 for (const each of document.querySelectorAll("body *")) {
   const style = getComputedStyle(each);
-  if (each.closest(".spoken, .scrolls, svg, iframe, .notice, .embed h1, pre") || each.scrollWidth <= each.clientWidth + 1) continue;
+  if (each.closest("input, .spoken, .scrolls, svg, iframe, .notice, .embed h1, pre") || each.scrollWidth <= each.clientWidth + 1) continue;
   if (["hidden", "clip"].includes(style.overflowX) && each.clientWidth > 1) cut.push(`${each.tagName} ${each.className}: ${each.textContent.trim().slice(0, 40)}`);
 }
 return cut;
@@ -72,13 +75,13 @@ class Camera:
         """Writes the pictures; returns what is wrong, in sentences."""
         wrong = []
         for width in WIDTHS:
-            self._look(Look(SCHEMES[0], width))
+            self._look(Look(SCHEMES[0], width, page.framed))
             try:
                 self._open(page, path)
             except TimeoutException as error:
                 wrong.append(f"{page.name} ({width} px): {error.msg}")
             for scheme in SCHEMES:
-                look = Look(scheme, width)
+                look = Look(scheme, width, page.framed)
                 self._look(look)
                 self.browser.execute_async_script(SETTLED)
                 self._take(f"{page.name}.{look.name}.png")

@@ -8,10 +8,11 @@ ROOT = "root"
 READER = "reader"  # a token that may only read
 NEWCOMER = "newcomer"  # a token of an account that has nothing yet
 
-PLAYS = "return document.querySelector('video').videoWidth > 0"
+PLAYS = "return Boolean(document.querySelector('main.playing'))"
+COUNTS = "return !document.querySelector('.countdown').hidden"
 PREVIEWS = """
 const inside = document.querySelector("iframe.preview")?.contentDocument?.querySelector("video");
-return Boolean(inside && inside.videoWidth);
+return Boolean(inside?.closest(".playing"));
 """
 SAYS = "return document.querySelector('.headline').textContent.length > 0"
 
@@ -28,6 +29,7 @@ class Page:
     leads_to: str = ""  # the endpoint whose answer is seen then
     until: str = ""  # a script that is true when there is all to see
     status: int = 200
+    framed: bool = False  # is seen in a frame of 16:9
 
 
 def channel_pages() -> Iterator[Page]:
@@ -202,11 +204,11 @@ def pages_of_everybody() -> Iterator[Page]:
         status=422,
     )
     for state in ("live", "coming", "waiting", "interrupted", "ended", "error"):
-        shown = PLAYS if state == "live" else SAYS
+        shown = {"live": PLAYS, "coming": COUNTS}.get(state, SAYS)
         yield Page(f"watch-{state}", f"/watch/{{{state}}}", until=shown)
-        yield Page(f"embed-{state}", f"/embed/{{{state}}}", until=shown)
+        yield Page(f"embed-{state}", f"/embed/{{{state}}}", until=shown, framed=True)
     yield Page("watch-replay", "/watch/{ended}", press=".again", until=PLAYS)
-    yield Page("embed-replay", "/embed/{ended}", press=".again", until=PLAYS)
+    yield Page("embed-replay", "/embed/{ended}", press=".again", until=PLAYS, framed=True)
     yield Page("watch-by-invitation", "/watch/{signed}", status=403)
     yield Page("watch-nothing-here", "/watch/nothing", status=404)
     yield Page("studio-live", "/studio/{studio_live}", until=PLAYS)

@@ -110,7 +110,7 @@ def fill(here: World, stack: ExitStack) -> None:
     def on_air(name: str, words: list[str]) -> Encoder:
         return stack.enter_context(Custom(box, key(name), words))
 
-    on_air("live", with_sound("854x480", 25, 50))
+    on_air("live", with_sound("854x480", 25, 50, "-b:v", "1800k"))
     on_air("troubled", without_sound("640x360", 25, 250))
     stack.enter_context(hevc(box, key("error")))
     leaving = {name: on_air(name, with_sound("640x360", 25, 50)) for name in ("ended", "interrupted")}
@@ -190,6 +190,7 @@ def await_all(here: World) -> None:
 
     until(lambda: box.channel(names["ended"])["videoUrl"], WAIT_S, "the replay is there")
     until(lambda: box.channel(names["ended"])["recordUrl"], WAIT_S, "the recording is there")
+    until(lambda: box.get(f"/play/{names['ended']}/storyboard.vtt"), WAIT_S, "the storyboard is there")
     until(lambda: len(box.channel(names["troubled"])["healthReasons"]) > 1, WAIT_S, "there is advice")
     until(lambda: box.channel(names["error"])["status"] == "error", WAIT_S, "a signal is not understood")
     until(tried_again, WAIT_S, "what failed was tried again")
