@@ -25,7 +25,9 @@ def main() -> int:
     if asked.list or not pages:
         print(*(page.name for page in pages or PAGES), sep="\n")
         return 0 if pages else 2
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
+    # Clean up as after Ctrl-C. In the background of a shell that one is ignored, and by the box too, which it stops.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     try:
         with short_folder() as own, world(own, on_air=any("{" in page.path for page in pages)) as here:
             wrong = photograph(here, pages, asked.folder)

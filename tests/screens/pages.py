@@ -211,11 +211,13 @@ def pages_of_everybody() -> Iterator[Page]:
     yield Page("embed-replay", "/embed/{ended}", press=".again", until=PLAYS, framed=True)
     yield Page("watch-by-invitation", "/watch/{signed}", status=403)
     yield Page("watch-nothing-here", "/watch/nothing", status=404)
+    yield Page("watch-mistyped", "/watch/no/such/page", status=404)
     yield Page("studio-live", "/studio/{studio_live}", until=PLAYS)
     yield Page("studio-troubled", "/studio/{studio_troubled}", until=PLAYS)
     for state in ("waiting", "coming", "interrupted", "ended"):
         yield Page(f"studio-{state}", f"/studio/{{studio_{state}}}", until=SAYS)
     yield Page("studio-closed", "/studio/none", status=404)
+    yield Page("studio-mistyped", "/studio/no/such/page", status=404)
     yield Page("docs", "/docs", until="return Boolean(document.querySelector('.opblock'))")
 
 

@@ -154,6 +154,7 @@ def make_channels(box: Box) -> dict[str, dict[str, Any]]:
             "accountId": "council",
             "tags": "council,public",
             "record": True,
+            "thumbnail": True,
         },
         "interrupted": {"name": "Market square", "accountId": "council", "stopTimeout": 1800},
     }
