@@ -18,7 +18,9 @@ def published(hooks, lifecycle, channel) -> Session:
     return Session.get()
 
 
-def test_the_timeline_says_which_sizes_there_are_and_why_others_are_not(person, lifecycle, channel, published):
+def test_the_timeline_says_which_sizes_there_are_and_why_others_are_not(
+    person, lifecycle, channel, published
+):
     lifecycle.laddered(published.id, LADDER, utcnow())
     page = person.get(f"/console/channels/{channel['id']}/timeline").text
     said = "the source, 720p; 480p left out: no room beside what runs; 360p left out: something_new"
@@ -56,9 +58,11 @@ def test_an_answer_that_comes_again_and_again_is_shown_once(person, client, chan
 
 def test_long_addresses_break_after_a_slash(person, client):
     uri = "https://receiver.example/a/<b>"
-    webhook = client.post("/v1/webhook", json={"uri": uri.replace("<b>", "%3Cb%3E"), "event": "all"}).json["data"]
+    webhook = client.post("/v1/webhook", json={"uri": uri.replace("<b>", "%3Cb%3E"), "event": "all"}).json[
+        "data"
+    ]
     for page in ("/console/webhooks", f"/console/webhooks/{webhook['id']}"):
-        assert "https:/<wbr>/<wbr>receiver.example/<wbr>a/<wbr>%3Cb%3E<" in person.get(page).text
+        assert "https://receiver.example/<wbr>a/<wbr>%3Cb%3E<" in person.get(page).text
 
 
 def test_figures_of_the_box_lead_to_what_they_count(person, channel):

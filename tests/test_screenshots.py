@@ -15,7 +15,9 @@ from tests.screens.camera import camera
 from tests.screens.pages import LEFT_OUT, PAGES, Page
 
 API = ("/v1", "/livestream")
-WELL = b"<!doctype html><html lang=en><title>Well</title><meta name=viewport content=width=device-width><p>Well"
+WELL = (
+    b"<!doctype html><html lang=en><title>Well</title><meta name=viewport content=width=device-width><p>Well"
+)
 BROKEN = b"""<!doctype html><html lang=en><title>Broken</title><meta name=viewport content="width=device-width">
 <div style="width: 900px">Wide</div><img src=/nothing.png><script src=/nothing.js></script>
 <p style="width: 5rem; overflow: hidden; white-space: nowrap">Longer than there is room for</p>
@@ -104,7 +106,9 @@ def test_the_script_leaves_a_picture_of_each_page_in_each_look(tmp_path):
     ), done.stderr
     looks = ("light-1280", "dark-1280", "light-360", "dark-360")
     pictures = sorted((tmp_path / "pictures").iterdir())
-    assert [each.name for each in pictures] == sorted(f"{page}.{look}.png" for page in pages for look in looks)
+    assert [each.name for each in pictures] == sorted(
+        f"{page}.{look}.png" for page in pages for look in looks
+    )
     assert all(is_png(each) for each in pictures)
 
 

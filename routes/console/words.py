@@ -3,6 +3,7 @@
 One that is not in these tables is shown as it is.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -131,7 +132,10 @@ def status(channel: Channel, session: Session | None) -> tuple[str, str]:
         case Status.LIVE:
             return word, "It can be watched now."
         case Status.ERROR:
-            return word, "An encoder is connected, but what it sends cannot be played. Send H.264 video and AAC sound."
+            return (
+                word,
+                "An encoder is connected, but what it sends cannot be played. Send H.264 video and AAC sound.",
+            )
         case Status.ENDED:
             return word, f"Over for good: {ENDED.get(channel.end_reason, channel.end_reason)}."
         case _ if session:
@@ -151,7 +155,7 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
         case "created":
             return "Created", ""
         case "scheduled":
-            return "Scheduled", f"for {day_and_time(detail.get('startAt', ''))}"
+            return "Scheduled", Markup("for {}").format(when(detail.get("startAt")))
         case "published":
             return "Encoder connected", who
         case "reconnected":
@@ -177,7 +181,7 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
             return "Sizes for viewers", sizes(detail)
         case "limit_near":
             what = NEAR.get(detail.get("limit", ""), "")
-            return "A limit is near", f"{what}; cut off at {day_and_time(detail['endsAt'])}"
+            return "A limit is near", Markup("{}; cut off at {}").format(what, when(detail["endsAt"]))
         case "video_ready":
             return "Video ready", "the replay" if detail.get("type") == "catchup" else "a recording"
         case "video_failed":
@@ -195,7 +199,10 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
 def sizes(detail: dict[str, Any]) -> str:
     """What is made of a picture, and what is not, with the reason."""
     made = [each["name"] for each in detail.get("rendered", [])]
-    missing = [f"{each['name']} left out: {LEFT_OUT.get(each['reason'], each['reason'])}" for each in detail.get("leftOut", [])]
+    missing = [
+        f"{each['name']} left out: {LEFT_OUT.get(each['reason'], each['reason'])}"
+        for each in detail.get("leftOut", [])
+    ]
     return "; ".join([", ".join(["the source", *made]), *missing])
 
 
@@ -251,7 +258,7 @@ def rate(bits: float | None) -> str:
 
 def breakable(address: str) -> Markup:
     """An address that goes on in the next line after a slash, and not in the middle of a word."""
-    return Markup("/<wbr>").join(address.split("/"))
+    return Markup(re.sub(r"(?<![:/])/", "/<wbr>", escape(address)))  # noqa: S704 (escaped)
 
 
 def grouped(number: float | None) -> str:

@@ -18,8 +18,12 @@ FOLDER = Path(__file__).resolve().parents[2] / "var" / "screenshots"
 def main() -> int:
     parser = argparse.ArgumentParser(prog="script/screenshots", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=FOLDER, help="default: var/screenshots")
-    parser.add_argument("--only", default="", metavar="NAMES", help="pages whose names begin so: watch,channel-new")
-    parser.add_argument("--list", action="store_true", help="print the names of the pages, and take no picture")
+    parser.add_argument(
+        "--only", default="", metavar="NAMES", help="pages whose names begin so: watch,channel-new"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="print the names of the pages, and take no picture"
+    )
     asked = parser.parse_args()
     pages = [page for page in PAGES if page.name.startswith(tuple(asked.only.split(",")))]
     if asked.list or not pages:

@@ -51,13 +51,11 @@ return [...document.images].filter((each) => each.complete && !each.naturalWidth
 """
 # Where a person would see text cut off: not what is for screen readers, nor what scrolls.
 CUT = """
-const cut = [];
-for (const each of document.querySelectorAll("body *")) {
-  const style = getComputedStyle(each);
-  if (each.closest("input, .spoken, .scrolls, svg, iframe, .notice, .embed h1, pre") || each.scrollWidth <= each.clientWidth + 1) continue;
-  if (["hidden", "clip"].includes(style.overflowX) && each.clientWidth > 1) cut.push(`${each.tagName} ${each.className}: ${each.textContent.trim().slice(0, 40)}`);
-}
-return cut;
+const besides = "input, .spoken, .scrolls, svg, iframe, .notice, .embed h1, .quality span, pre";
+return [...document.querySelectorAll("body *")].filter((each) => {
+  const hides = ["hidden", "clip"].includes(getComputedStyle(each).overflowX);
+  return hides && !each.closest(besides) && each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1;
+}).map((each) => `${each.tagName} ${each.className}: ${each.textContent.trim().slice(0, 40)}`);
 """
 
 

@@ -31,13 +31,26 @@ USERS = (
 # Account, name, tags, minutes on air, viewers at most.
 BROADCASTS = (
     ("council", "Town council, session {n}", ["council", "public"], 95, 140),
-    ("university", "Evening lecture {n}: how small birds cross the sea", ["lecture", "birds", "evening"], 70, 310),
+    (
+        "university",
+        "Evening lecture {n}: how small birds cross the sea",
+        ["lecture", "birds", "evening"],
+        70,
+        310,
+    ),
     ("church", "Sunday service", ["service"], 62, 85),
-    ("sport", "Derby: Northside – Southside, with commentary", ["football", "derby"], 118, 1900),
+    ("sport", "Derby: Northside against Southside, with commentary", ["football", "derby"], 118, 1900),
     ("university", "Introduction to statistics, part {n}", ["lecture"], 48, 120),
     ("1", "Cà phê sáng, đường phố Sài Gòn", ["café"], 30, 40),
 )
-SOURCE = {"codec": "H264", "profile": "High", "width": 1920, "height": 1080, "fps": 50.0, "keyframeInterval": 2.0}
+SOURCE = {
+    "codec": "H264",
+    "profile": "High",
+    "width": 1920,
+    "height": 1080,
+    "fps": 50.0,
+    "keyframeInterval": 2.0,
+}
 SOUND = {"codec": "AAC", "sampleRate": 48000, "channels": 2}
 ENCODERS = ("OBS Studio 31.0", "FMLE/3.0 (compatible; vMix)", "Larix Broadcaster 1.4")
 
@@ -61,11 +74,13 @@ def write_past(config: Config, now: datetime) -> None:
     audit.acting.set(None)
 
 
-def _broadcast(
-    lifecycle: Lifecycle, links: Links, number: int, began: datetime, dice: random.Random
-) -> None:
+def _broadcast(lifecycle: Lifecycle, links: Links, number: int, began: datetime, dice: random.Random) -> None:
     account_id, name, tags, minutes, viewers = BROADCASTS[number % len(BROADCASTS)]
-    asked = {"name": name.format(n=number // len(BROADCASTS) + 1), "accountId": account_id, "tags": ",".join(tags)}
+    asked = {
+        "name": name.format(n=number // len(BROADCASTS) + 1),
+        "accountId": account_id,
+        "tags": ",".join(tags),
+    }
     channel = lifecycle.create(ChannelCreate().load(asked), began - HOUR)
     if number == 10:  # nobody came: it will have expired
         return

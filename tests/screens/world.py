@@ -96,7 +96,11 @@ def fill(here: World, stack: ExitStack) -> None:
     broken = stack.enter_context(Receiver(lambda request, number: BROKEN))
     hooks = {
         "webhook": {"uri": f"{healthy.url}/livestream/events", "description": "App Server"},
-        "failing": {"uri": f"{broken.url}/hooks", "event": "channel_live,channel_ended", "description": "Old CMS"},
+        "failing": {
+            "uri": f"{broken.url}/hooks",
+            "event": "channel_live,channel_ended",
+            "description": "Old CMS",
+        },
         "off": {"uri": "https://receiver.example/a/rather/long/path/to/the/receiver", "active": False},
     }
     for name, fields in hooks.items():
@@ -138,7 +142,7 @@ def make_channels(box: Box) -> dict[str, dict[str, Any]]:
         "waiting": {"name": "Backyard camera", "tags": "garden"},
         "signed": {"name": "General meeting of the members", "accountId": "sport", "playback": "signed"},
         "live": {
-            "name": "Derby: Northside – Southside, the whole match with commentary and replays",
+            "name": "Derby: Northside against Southside, the whole match with commentary and replays",
             "description": "The whole match, from half past seven.\nThe replay follows within a minute of the end.",
             "accountId": "sport",
             "tags": "football,derby,women,second-league,floodlight",
@@ -220,9 +224,15 @@ def give_up(delivery_id: str, webhook_id: str) -> str:
         delivery.created_at = time
         for number, pause in enumerate(PAUSES_S, 1):
             time += timedelta(seconds=pause)
-            refused = {"error": "Connection refused"} if number % 3 == 0 else {
-                "status_code": BROKEN.status, "latency_ms": 20 + 7 * number, "answer": BROKEN.body,
-            }
+            refused = (
+                {"error": "Connection refused"}
+                if number % 3 == 0
+                else {
+                    "status_code": BROKEN.status,
+                    "latency_ms": 20 + 7 * number,
+                    "answer": BROKEN.body,
+                }
+            )
             Attempt.create(delivery=delivery, number=number, time=time, **refused)
         delivery.status, delivery.attempts, delivery.next_at = DeliveryStatus.FAILED, len(PAUSES_S), None
         delivery.keep()

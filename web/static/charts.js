@@ -60,6 +60,7 @@ class Chart {
     this.plot?.destroy();
     this.plot = null;
     this.place.textContent = NOTHING;
+    this.said.textContent = "";
     this.place.classList.add("void");
   }
 
@@ -76,7 +77,7 @@ class Chart {
     const pointed = index !== null && index !== undefined;
     const at = pointed ? ` at ${both.format(this.data[0][index] * 1000)}` : "";
     const otherwise = this.past ? `at most ${this.inWords(Math.max(...this.data[1], 0))}` : this.inWords(this.last());
-    this.said.textContent = pointed ? this.inWords(this.data[1][index]) + at : otherwise;
+    if (this.plot) this.said.textContent = pointed ? this.inWords(this.data[1][index]) + at : otherwise;
   }
 
   draw() {
@@ -88,7 +89,7 @@ class Chart {
     const axis = { stroke: of("--quiet"), grid: { stroke: of("--line"), width: 1 }, ticks: { show: false }, font: `12px ${of("--plain")}` };
     const span = this.data[0].at(-1) - this.data[0][0];
     const format = span > 2 * DAY_S ? calendar : clock;
-    const line = { stroke: of("--chart"), fill: of("--chart-ground"), width: 2, spanGaps: false, points: { show: false } };
+    const line = { stroke: of("--chart"), fill: of("--chart-ground"), width: 2, spanGaps: false, points: { size: 5, filter: (plot, series) => alone(plot.data[series]) } };
     const bars = { stroke: of("--chart"), fill: of("--chart"), width: 0, points: { show: false } };
     if (this.bars) bars.paths = uPlot.paths.bars({ size: [0.7, 40] });
     this.plot = new uPlot({
@@ -96,7 +97,7 @@ class Chart {
       legend: { show: false },
       padding: [8, 20, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "time" } },
-      scales: { x: { range: (_plot, low, high) => this.room(low, high) }, y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] } },
+      scales: { x: { range: (_plot, low, high) => this.room(low, high) }, y: { range: (_plot, _low, high) => [0, this.digits ? high * 1.1 : Math.max(high * 1.1, 1)] } },
       axes: [
         { ...axis, size: 28, space: 70, values: (_plot, splits) => splits.map((split) => format.format(split * 1000)) },
         { ...axis, size: 44, space: 34, incrs: this.digits ? undefined : WHOLE, values: (_plot, splits) => splits.map((split) => this.short.format(split)) },
@@ -105,6 +106,12 @@ class Chart {
       hooks: { setCursor: [(plot) => this.say(plot.cursor.idx)] },
     }, this.data, this.place);
   }
+}
+
+// Where nothing is on either side no line can be drawn.
+function alone(values) {
+  const known = (index) => (values[index] ?? null) !== null;
+  return values.flatMap((_value, index) => (known(index) && !known(index - 1) && !known(index + 1) ? [index] : []));
 }
 
 // The same figures for whoever does not see the charts.
