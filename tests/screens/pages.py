@@ -10,6 +10,17 @@ NEWCOMER = "newcomer"  # a token of an account that has nothing yet
 
 PLAYS = "return Boolean(document.querySelector('main.playing'))"
 COUNTS = "return !document.querySelector('.countdown').hidden"
+# Seeks back first, as a viewer does.
+BEHIND = """
+const range = document.querySelector(".seek input");
+if (!document.querySelector("main.playing") || range.min > -25) return false;
+if (!window.sought) {
+  range.value = -20;
+  range.dispatchEvent(new Event("change"));
+  window.sought = true;
+}
+return !document.querySelector(".golive").hidden;
+"""
 PREVIEWS = """
 const inside = document.querySelector("iframe.preview")?.contentDocument?.querySelector("video");
 return Boolean(inside?.closest(".playing"));
@@ -209,6 +220,8 @@ def pages_of_everybody() -> Iterator[Page]:
         yield Page(f"embed-{state}", f"/embed/{{{state}}}", until=shown, framed=True)
     yield Page("watch-replay", "/watch/{ended}", press=".again", until=PLAYS)
     yield Page("embed-replay", "/embed/{ended}", press=".again", until=PLAYS, framed=True)
+    yield Page("watch-behind-live", "/watch/{live}", until=BEHIND)
+    yield Page("embed-behind-live", "/embed/{live}", until=BEHIND, framed=True)
     yield Page("watch-by-invitation", "/watch/{signed}", status=403)
     yield Page("watch-nothing-here", "/watch/nothing", status=404)
     yield Page("watch-mistyped", "/watch/no/such/page", status=404)
