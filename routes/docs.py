@@ -1,6 +1,7 @@
 """The description of the API: /openapi.json for programs, /docs for people. No token needed, nothing from elsewhere."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from wire import camel, dump_json, pretty_json
 
 COMMITTED = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+# Modules say which section of our specification they are of; readers of /docs do not have it.
+SECTION = re.compile(r" \(contract, sections? [^)]*\)")
 # Swagger UI sets styles through the DOM, which a policy lets pass, and draws its icons as data:.
 POLICY = "; ".join(
     (
@@ -67,7 +70,7 @@ def operations(app: Flask) -> Iterator[Operation]:
             continue
         methods = sorted(rule.methods - {"HEAD", "OPTIONS"})
         area = rule.endpoint.partition(".")[0]
-        subject = inspect.getdoc(inspect.getmodule(view)).partition("\n")[0]
+        subject = SECTION.sub("", inspect.getdoc(inspect.getmodule(view)).partition("\n")[0])
         admin_only = require_admin in app.before_request_funcs.get(area, ())
         name = camel(rule.endpoint.replace(".", "_"))
         for method in methods:

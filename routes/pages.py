@@ -118,10 +118,13 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
         "dvrUrl": opening(channel, dvr_url(channel)),
         "onAir": on_air_ms(channel, session, now) // 1000,
         "videoUrl": opening(channel, shown["videoUrl"]),
-        "storyboardUrl": opening(
-            channel, shown["videoUrl"] and box.links.media(f"{channel.id}/storyboard.vtt")
-        ),
+        "storyboardUrl": opening(channel, storyboard_url(channel) if shown["videoUrl"] else None),
     }
+
+
+def storyboard_url(channel: Channel) -> str | None:
+    """Made of a channel that takes pictures."""
+    return box.links.media(f"{channel.id}/storyboard.vtt") if channel.thumbnail else None
 
 
 def dvr_url(channel: Channel) -> str | None:

@@ -72,7 +72,7 @@ def config(config, tmp_path) -> Iterator[Config]:
 def test_a_broadcast_that_is_over_can_be_watched_again_with_previews(
     config, app, client, tmp_path, monkeypatch
 ):
-    made = client.post("/v1/live", json={"name": "It was good"}).json["data"]
+    made = client.post("/v1/live", json={"name": "It was good", "thumbnail": True}).json["data"]
     client.delete(f"/v1/live/{made['id']}")
     record(tmp_path / "play" / made["id"])
     video = {"videoUrl": app.extensions["livestream"].links.media(f"{made['id']}/master_dvr.m3u8")}

@@ -305,7 +305,10 @@ def test_the_page_of_a_channel_says_what_is_on_the_air(person, hooks, lifecycle,
     assert "It can be watched now." in page
     assert "Encoder connected" in page
     lifecycle.unpublish(session.connection, "left", utcnow())
-    assert "The encoder has left. It goes on when it comes back." in person.get(at(channel, "/state")).text
+    assert (
+        "The encoder has left. It goes on if it comes back within 10 min."
+        in person.get(at(channel, "/state")).text
+    )
     sessions = person.get(at(channel, "/sessions")).text
     assert "the encoder disconnected" in sessions
     assert "127.0.0.1" in sessions

@@ -108,7 +108,12 @@ def world(config: Any) -> World:
         lifecycle.stop(ended.id, utcnow())
         delivery = Delivery.get()
         Attempt.create(
-            delivery=delivery, number=1, time=utcnow(), status_code=500, latency_ms=12, answer=b"<html>no"
+            delivery=delivery,
+            number=1,
+            time=utcnow(),
+            status_code=500,
+            latency_ms=12,
+            answer=b"<html>" + 9 * b"No such place. ",
         )
         limits.create({"account_id": "club", "limits": {"max_channels": 3}}, utcnow())
         token, _ = create_token(TokenCreate().load({"role": "app", "name": "A server"}), utcnow())

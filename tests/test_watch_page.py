@@ -8,7 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from live.links import Links
+from live.videos import keep
 from models import Session
+from models_search import VideoType
 from routes.pages import content_policy
 
 STATIC = Path(__file__).parent.parent / "web" / "static"
@@ -103,6 +106,18 @@ def test_an_ended_channel_is_over(anonymous, client, channel):
     client.delete(f"/v1/live/{channel['id']}")
     assert state_of(anonymous, channel)["status"] == "ended"
     assert "This broadcast is over" in anonymous.get(f"/watch/{channel['id']}").text
+
+
+def test_previews_are_named_where_pictures_are_taken_only(anonymous, client, now, db):
+    links = Links("http://live.example", "rtmp://live.example/live")
+    for thumbnail in (True, False):
+        made = client.post("/v1/live", json={"name": "Over", "thumbnail": thumbnail}).json["data"]
+        keep(made["id"], VideoType.CATCHUP, f"{made['id']}/catchup.m3u8", links, now, duration=60, size=1)
+        client.delete(f"/v1/live/{made['id']}")
+        state = state_of(anonymous, made)
+        assert state["videoUrl"]
+        expected = f"http://live.example/play/{made['id']}/storyboard.vtt" if thumbnail else None
+        assert state["storyboardUrl"] == expected
 
 
 def test_neither_the_page_nor_its_state_tells_what_is_not_for_viewers(

@@ -17,5 +17,5 @@ bp.before_request(must_be_admin)
 def index() -> Response:
     asked, wrong = lists.asked(AuditQuery(), length=50)
     found = listing.audit(asked, utcnow())
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/audit.html", rows=found.rows, pager=pager, wrong=wrong)

@@ -146,7 +146,7 @@ def timeline(channel_id: str) -> Response:
     channel = own_channel(channel_id)
     asked, _ = lists.asked(Page())
     found = listing.timeline(channel, asked)
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/channel_timeline.html", channel=channel, entries=happened(found.rows), pager=pager)
 
 
@@ -159,7 +159,7 @@ def sessions(channel_id: str) -> Response:
         {"session": each, "seconds": session_ms(each, now) // 1000, "left": words.left(each.end_reason)}
         for each in found.rows
     ]
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/channel_sessions.html", channel=channel, rows=rows, pager=pager)
 
 
@@ -169,7 +169,7 @@ def videos_of(channel_id: str) -> Response:
     asked, _ = lists.asked(VideoQuery())
     found = videos.found(asked | {"channel_id": channel.id}, utcnow())
     rows = [videos.video_object(each, box.links) for each in found.rows]
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/channel_videos.html", channel=channel, rows=rows, pager=pager)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g
 
-from auth import account_filter, own_account
+from auth import own_account
 from db import utcnow
 from live import listing
 from live.snapshot import on_air_ms
@@ -54,8 +54,7 @@ def default_account() -> str:
 
 def listed() -> dict[str, Any]:
     now = utcnow()
-    asked, wrong = lists.asked(ChannelQuery())
-    asked["account_id"] = account_filter(asked.get("account_id"))
+    asked, wrong = lists.asked_of_account(ChannelQuery())
     found = listing.channels(asked, now)
     sessions = listing.open_sessions(found.rows)
     rows = [
@@ -67,5 +66,5 @@ def listed() -> dict[str, Any]:
         for each in found.rows
     ]
     counts = listing.channels_by_status(asked, now)
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return {"rows": rows, "counts": counts, "pager": pager, "wrong": wrong, "statuses": words.STATUSES}

@@ -25,6 +25,7 @@ class Form:
         self.values = dict(values)
         self.was: dict[str, Any] = {}
         self.errors: dict[str, list[str]] = {}
+        self.labels: dict[str, str] = {}
         self.message = ""
         self.code = 200
 
@@ -64,6 +65,11 @@ class Form:
     def asking(self) -> "Asking":
         """For `with`: what the block raises is shown in the form."""
         return Asking(self)
+
+    def called(self, name: str, label: str) -> str:
+        """The label of a field, which is its name too where the page tells what is wrong."""
+        self.labels[name] = label
+        return label
 
     def bounds(self, name: str) -> dict[str, int]:
         """The lowest and the highest number that a field takes."""
@@ -128,8 +134,8 @@ def _text(field: fields.Field | None, value: Any) -> Any:
     """The text that Wire.load_text reads; what was left empty is null or the default, where the API has one."""
     if isinstance(value, list):
         return ",".join(value)
-    if isinstance(field, Instant):
-        return _instant(value) if value.strip() else None
+    if isinstance(field, Instant) and value.strip():
+        return _instant(value)
     if isinstance(field, Metadata):
         return value.strip() or "{}"
     if field is None or value.strip():

@@ -1,10 +1,11 @@
 """Lists of the console: filters from the address, pages."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from flask import request
 from marshmallow import ValidationError
 
+from auth import account_filter
 from errors import flatten
 from wire import Wire
 
@@ -25,12 +26,22 @@ def asked(schema: Wire, length: int = LENGTH) -> tuple[dict[str, Any], list[str]
         return schema.load_text({"length": str(length)}), reasons
 
 
+def asked_of_account(schema: Wire) -> tuple[dict[str, Any], list[str]]:
+    """The same for a list that goes by account: of the token's own, or of the one that is asked for."""
+    found, wrong = asked(schema)
+    return found | {"account_id": account_filter(found.get("account_id"))}, wrong
+
+
 class Pager(NamedTuple):
     """Where a page is in its list: for links to those around it."""
 
     page: int
     length: int
     total: int
+
+    @classmethod
+    def of(cls, asked: dict[str, Any], total: int) -> Self:
+        return cls(asked["page"], asked["length"], total)
 
     @property
     def first(self) -> int:

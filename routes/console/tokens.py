@@ -21,7 +21,7 @@ bp.before_request(must_be_admin)
 def index() -> Response:
     asked, _ = lists.asked(Page())
     found = listing.paged(Token.select().order_by(Token.pk.desc()), asked)
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/tokens.html", rows=found.rows, pager=pager, now=utcnow())
 
 

@@ -40,7 +40,7 @@ def index() -> Response:
     asked, _ = lists.asked(Page())
     found = listing.paged(User.select().order_by(User.pk), asked)
     rows = [{"user": each, "used": used(each.account_id, each.limits)} for each in found.rows]
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/users.html", rows=rows, pager=pager)
 
 

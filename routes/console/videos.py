@@ -2,7 +2,6 @@
 
 from flask import Blueprint, Response, g
 
-from auth import account_filter
 from db import utcnow
 from live import videos
 from models_search import Video
@@ -16,10 +15,10 @@ bp = Blueprint("videos", __name__, url_prefix="/videos")
 
 @bp.get("")
 def index() -> Response:
-    asked, wrong = lists.asked(VideoQuery())
-    found = videos.found(asked | {"account_id": account_filter(asked.get("account_id"))}, utcnow())
+    asked, wrong = lists.asked_of_account(VideoQuery())
+    found = videos.found(asked, utcnow())
     rows = [videos.video_object(each, box.links) for each in found.rows]
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/videos.html", rows=rows, pager=pager, wrong=wrong)
 
 

@@ -25,7 +25,7 @@ config: Config = LocalProxy(lambda: current_app.config["LIVESTREAM"])
 def index() -> Response:
     asked, wrong = lists.asked(WebhookQuery())
     found = webhooks.found(asked, g.token.account_id)
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return page("console/webhooks.html", rows=found.rows, pager=pager, wrong=wrong)
 
 
@@ -152,7 +152,7 @@ def told(webhook: Webhook) -> dict[str, Any]:
     asked, wrong = lists.asked(DeliveryQuery())
     found = webhooks.deliveries(webhook, asked)
     deliveries = [webhooks.shown(each) for each in found.rows]
-    pager = lists.Pager(asked["page"], asked["length"], found.total)
+    pager = lists.Pager.of(asked, found.total)
     return {"webhook": webhook, "deliveries": deliveries, "pager": pager, "wrong": wrong}
 
 

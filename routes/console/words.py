@@ -3,6 +3,7 @@
 One that is not in these tables is shown as it is.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -47,6 +48,13 @@ LEFT = {
     "lost": "the connection was lost",
     "token_reset": "the stream key was replaced",
     "silent": "nothing came in for two minutes",
+}
+LEFT_OUT = {
+    "no_room": "no room beside what runs",
+    "overloaded": "the box could not keep up",
+    "failed": "its transcoder ended again and again",
+    "switched_off": "transcoding is switched off",
+    "ultra_low_latency": "ultra low latency has the source only",
 }
 MODES = {"normal": "Normal", "low-latency": "Low latency", "ultra-low-latency": "Ultra low latency"}
 
@@ -124,13 +132,17 @@ def status(channel: Channel, session: Session | None) -> tuple[str, str]:
         case Status.LIVE:
             return word, "It can be watched now."
         case Status.ERROR:
-            return word, "An encoder is connected, but what it sends cannot be played."
+            return (
+                word,
+                "An encoder is connected, but what it sends cannot be played. Send H.264 video and AAC sound.",
+            )
         case Status.ENDED:
             return word, f"Over for good: {ENDED.get(channel.end_reason, channel.end_reason)}."
         case _ if session:
             return "Starting", "An encoder is connected; the picture is about to come."
         case _ if channel.published_at:
-            return "Interrupted", "The encoder has left. It goes on when it comes back."
+            wait = span(channel.stop_timeout)
+            return "Interrupted", f"The encoder has left. It goes on if it comes back within {wait}."
     return word, "No encoder has connected yet."
 
 
@@ -143,7 +155,7 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
         case "created":
             return "Created", ""
         case "scheduled":
-            return "Scheduled", f"for {day_and_time(detail.get('startAt', ''))}"
+            return "Scheduled", Markup("for {}").format(when(detail.get("startAt")))
         case "published":
             return "Encoder connected", who
         case "reconnected":
@@ -165,9 +177,11 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
             return "Unstable", " ".join(advice(each).what for each in detail.get("reasons", []))
         case "stable":
             return "Stable again", ""
+        case "ladder":
+            return "Sizes for viewers", sizes(detail)
         case "limit_near":
             what = NEAR.get(detail.get("limit", ""), "")
-            return "A limit is near", f"{what}; cut off at {day_and_time(detail['endsAt'])}"
+            return "A limit is near", Markup("{}; cut off at {}").format(what, when(detail["endsAt"]))
         case "video_ready":
             return "Video ready", "the replay" if detail.get("type") == "catchup" else "a recording"
         case "video_failed":
@@ -180,6 +194,16 @@ def happened(entry: TimelineEntry) -> tuple[str, str]:
             return "Ended", ENDED.get(reason, reason)
     known = " · ".join(f"{name}: {value}" for name, value in detail.items() if name != "sessionId")
     return entry.kind.replace("_", " ").capitalize(), known
+
+
+def sizes(detail: dict[str, Any]) -> str:
+    """What is made of a picture, and what is not, with the reason."""
+    made = [each["name"] for each in detail.get("rendered", [])]
+    missing = [
+        f"{each['name']} left out: {LEFT_OUT.get(each['reason'], each['reason'])}"
+        for each in detail.get("leftOut", [])
+    ]
+    return "; ".join([", ".join(["the source", *made]), *missing])
 
 
 def left(reason: str | None) -> str:
@@ -232,6 +256,11 @@ def rate(bits: float | None) -> str:
     return f"{bits / 1e6:.1f} Mbit/s" if bits >= 1e6 else f"{bits / 1e3:.0f} kbit/s"
 
 
+def breakable(address: str) -> Markup:
+    """An address that goes on in the next line after a slash, and not in the middle of a word."""
+    return Markup(re.sub(r"(?<![:/])/", "/<wbr>", escape(address)))  # noqa: S704 (escaped)
+
+
 def grouped(number: float | None) -> str:
     return NOTHING if number is None else f"{number:,}"
 
@@ -258,4 +287,5 @@ FILTERS: dict[str, Any] = {
     "rate": rate,
     "grouped": grouped,
     "when": when,
+    "breakable": breakable,
 }

@@ -3,8 +3,12 @@
 const EVERY_MS = 10000;
 const HEIGHT = 150;
 const DAY_S = 86400;
+const NOTHING = "Nothing in this time.";
 const FAILED = "The figures cannot be read at the moment.";
 const MISSING = "The charts are not installed here: npm was missing when the server was set up.";
+
+// Of viewers and views there are no halves.
+const WHOLE = [1, 2, 5].flatMap((digit) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].map((ten) => digit * ten)).sort((a, b) => a - b);
 
 const clock = new Intl.DateTimeFormat([], { hour: "numeric", minute: "2-digit" });
 const calendar = new Intl.DateTimeFormat([], { month: "short", day: "numeric" });
@@ -17,13 +21,22 @@ class Chart {
     this.name = chart;
     this.unit = unit ? ` ${unit}` : "";
     this.divide = Number(divide ?? 1);
-    this.number = new Intl.NumberFormat([], { maximumFractionDigits: Number(digits ?? 0) });
+    this.digits = Number(digits ?? 0);
+    this.number = new Intl.NumberFormat([], { maximumFractionDigits: this.digits });
+    this.short = new Intl.NumberFormat([], { maximumFractionDigits: Math.max(1, this.digits), notation: "compact" });
     this.bars = bars !== undefined;
+    this.past = figure.closest("[data-stays]") !== null;
     this.title = figure.querySelector("figcaption span").textContent;
     this.said = figure.querySelector("figcaption strong");
     this.place = figure.querySelector("div");
     this.place.setAttribute("role", "img");
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.place);
+  }
+
+  // A bar stands on the middle of its time: the first and the last need half of one more.
+  room(low, high) {
+    const half = this.bars && this.data[0].length > 1 ? (this.data[0][1] - this.data[0][0]) / 2 : 0;
+    return [low - half, high + half];
   }
 
   size() {
@@ -33,12 +46,22 @@ class Chart {
   show(times, series) {
     const values = series.map((point) => (point[this.name] === null ? null : point[this.name] / this.divide));
     this.data = [times, values];
-    if (this.plot) this.plot.setData(this.data);
-    else this.draw();
     const known = values.filter((value) => value !== null);
+    if (!known.some((value) => value > 0)) this.clear();
+    else if (this.plot) this.plot.setData(this.data);
+    else this.draw();
     const most = known.length ? this.inWords(Math.max(...known)) : "nothing";
     this.place.setAttribute("aria-label", `${this.title}: at most ${most}, last ${this.inWords(this.last())}`);
     this.say(null);
+  }
+
+  // A frame around nothing says less than a word.
+  clear() {
+    this.plot?.destroy();
+    this.plot = null;
+    this.place.textContent = NOTHING;
+    this.said.textContent = "";
+    this.place.classList.add("void");
   }
 
   last() {
@@ -49,19 +72,24 @@ class Chart {
     return value === null || value === undefined ? "–" : this.number.format(value) + this.unit;
   }
 
+  // Where the pointer is; elsewhere the last figure, or what has been at most where the last means nothing by itself.
   say(index) {
-    const at = index === null || index === undefined ? "" : ` at ${both.format(this.data[0][index] * 1000)}`;
-    this.said.textContent = this.inWords(at ? this.data[1][index] : this.last()) + at;
+    const pointed = index !== null && index !== undefined;
+    const at = pointed ? ` at ${both.format(this.data[0][index] * 1000)}` : "";
+    const otherwise = this.past ? `at most ${this.inWords(Math.max(...this.data[1], 0))}` : this.inWords(this.last());
+    if (this.plot) this.said.textContent = pointed ? this.inWords(this.data[1][index]) + at : otherwise;
   }
 
   draw() {
     this.plot?.destroy();
+    this.place.textContent = "";
+    this.place.classList.remove("void");
     const style = getComputedStyle(document.documentElement);
     const of = (name) => style.getPropertyValue(name).trim();
     const axis = { stroke: of("--quiet"), grid: { stroke: of("--line"), width: 1 }, ticks: { show: false }, font: `12px ${of("--plain")}` };
     const span = this.data[0].at(-1) - this.data[0][0];
     const format = span > 2 * DAY_S ? calendar : clock;
-    const line = { stroke: of("--chart"), fill: of("--chart-ground"), width: 2, spanGaps: false, points: { show: false } };
+    const line = { stroke: of("--chart"), fill: of("--chart-ground"), width: 2, spanGaps: false, points: { size: 5, filter: (plot, series) => alone(plot.data[series]) } };
     const bars = { stroke: of("--chart"), fill: of("--chart"), width: 0, points: { show: false } };
     if (this.bars) bars.paths = uPlot.paths.bars({ size: [0.7, 40] });
     this.plot = new uPlot({
@@ -69,15 +97,21 @@ class Chart {
       legend: { show: false },
       padding: [8, 20, 0, 0],
       cursor: { y: false, drag: { x: false, y: false }, sync: { key: "time" } },
-      scales: { y: { range: (_plot, _low, high) => [0, Math.max(high * 1.1, 1)] } },
+      scales: { x: { range: (_plot, low, high) => this.room(low, high) }, y: { range: (_plot, _low, high) => [0, this.digits ? high * 1.1 : Math.max(high * 1.1, 1)] } },
       axes: [
         { ...axis, size: 28, space: 70, values: (_plot, splits) => splits.map((split) => format.format(split * 1000)) },
-        { ...axis, size: 44, space: 34, values: (_plot, splits) => splits.map((split) => this.number.format(split)) },
+        { ...axis, size: 44, space: 34, incrs: this.digits ? undefined : WHOLE, values: (_plot, splits) => splits.map((split) => this.short.format(split)) },
       ],
       series: [{}, this.bars ? bars : line],
       hooks: { setCursor: [(plot) => this.say(plot.cursor.idx)] },
     }, this.data, this.place);
   }
+}
+
+// Where nothing is on either side no line can be drawn.
+function alone(values) {
+  const known = (index) => (values[index] ?? null) !== null;
+  return values.flatMap((_value, index) => (known(index) && !known(index - 1) && !known(index + 1) ? [index] : []));
 }
 
 // The same figures for whoever does not see the charts.
@@ -113,7 +147,7 @@ function begin(holder) {
   };
   table.closest("details").addEventListener("toggle", () => fillTable(table, charts, times));
   document.addEventListener("visibilitychange", () => document.hidden || look());
-  colours.addEventListener("change", () => charts.forEach((chart) => chart.data && chart.draw()));
+  colours.addEventListener("change", () => charts.forEach((chart) => chart.plot && chart.draw()));
   look();
 }
 

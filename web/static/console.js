@@ -129,8 +129,11 @@ function keepCurrent(holder) {
 // --- Begin -----------------------------------------------------------------------------------------------------------
 
 localise(document);
-// On a telephone the navigation is wider than the screen.
-document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a telephone the navigation and the tabs are wider than the screen.
+for (const row of document.querySelectorAll(".side ul, .tabs")) {
+  const here = row.querySelector("[aria-current]");
+  if (here) row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+}
 document.querySelectorAll("[data-current]").forEach(keepCurrent);
 document.querySelectorAll("[data-copy]").forEach((button) => {
   button.hidden = false;

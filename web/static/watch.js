@@ -137,7 +137,7 @@ async function watchAgain() {
   video.muted = false;
   video.focus();
   player.play();
-  bar.pictures = await storyboard(channel.storyboardUrl);
+  if (channel.storyboardUrl) bar.pictures = await storyboard(channel.storyboardUrl);
 }
 
 // What the page shows.
