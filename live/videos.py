@@ -174,6 +174,11 @@ def next_download() -> Video | None:
     return wanted.order_by(Video.asked_at).first()
 
 
+def is_downloadable(channel: Channel) -> bool:
+    """Whether the file to download of its catch-up is there."""
+    return any(each.type == VideoType.CATCHUP and each.download == "ready" for each in of_channel(channel.id))
+
+
 def downloadable(video: Video, size: int | None) -> None:
     """It has been made, or (None) could not be."""
     with database.atomic():
