@@ -34,6 +34,9 @@ SETTLE_S = 20.0
 MOVES_S = 3.0
 LATE_SEGMENTS = 5  # in a row
 TERM_GRACE_S = 3.0
+# So long room stays free for the encoder that had it and connects again; then others get it, one at a time.
+GIVE_AFTER_S = 60.0
+HANDOVER_S = 15.0  # at most: a key frame comes every 10 s at the rarest
 LOG_BYTES = 256 * 1024
 NICE = 10  # below nginx and the packager: the source goes first
 
@@ -79,6 +82,11 @@ class Transcoder:
     def cores(self) -> float:
         return self.ladder.cores if self.ladder else 0.0
 
+    @property
+    def left_out(self) -> set[str]:
+        """Why anything is."""
+        return set(self.ladder.left_out.values()) if self.ladder else set()
+
     def newest(self) -> int:
         """When a file of it came or went last."""
         folders = [self.folder / name / ladder.GROUPS for name in self.ladder.names]
@@ -88,6 +96,19 @@ class Transcoder:
         """How many segments in a row it was too late for, by what the packager says; the worst of its renditions."""
         state = read_state(self.folder)
         return max((state.get(name, 0) for name in self.ladder.names), default=0)
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A process that makes a session's renditions until the next, which makes more, has made some of `added`."""
+
+    to: Transcoder
+    process: psutil.Process
+    added: dict[Path, int]  # folders, and when they changed last
+    ends_at: float
+
+    def is_done(self, now: float) -> bool:
+        return now >= self.ends_at or any(path.stat().st_mtime_ns != at for path, at in self.added.items())
 
 
 class Transcoders:
@@ -114,7 +135,9 @@ class Transcoders:
         self.tell = tell
         self.known: dict[str, Transcoder] = {}
         self.ending: list[tuple[psutil.Process, float]] = []
+        self.handovers: list[Handover] = []
         self.relieved_at = float("-inf")
+        self.room_since: float | None = None
         self.adopted = False
 
     def sync(self, jobs: Iterable[Job], now: float) -> None:
@@ -125,10 +148,12 @@ class Transcoders:
         for session_id in self.known.keys() - wanted.keys():
             self._end(self.known.pop(session_id), now)
             self._log(session_id).unlink(missing_ok=True)
+        self._hand_over(now)
         self._reap(now)
         for job in wanted.values():
             self._tend_alone(job, now)
         self._relieve(now)
+        self._give_room({job.session_id for job in wanted.values() if job.receiving}, now)
 
     def count(self) -> dict[str, float]:
         """For the metrics: how many renditions are made and left out, and what they are expected to take."""
@@ -190,13 +215,16 @@ class Transcoders:
         return ladder.plan(picture, job.profile, ultra=ultra, cores=self.cores, free=self.cores - taken)
 
     def _decide(self, each: Transcoder, made: Ladder, now: float) -> None:
+        self._write_down(each, made)
+        self._end(each, now)
+        each.ladder, each.process, each.deaths, each.next_start = made, None, 0, now
+
+    def _write_down(self, each: Transcoder, made: Ladder) -> None:
         """Told first: told twice it is one entry, but not told it would never be known."""
         self.tell(each.session_id, made)
         for name in made.names:
             (each.folder / name / ladder.GROUPS).mkdir(parents=True, exist_ok=True)
         write_ladder(each.folder, made)
-        self._end(each, now)
-        each.ladder, each.process, each.deaths, each.next_start = made, None, 0, now
 
     def _start(self, each: Transcoder, now: float) -> None:
         argv = ffmpeg.transcode_argv(
@@ -257,6 +285,46 @@ class Transcoders:
             about = each.about | {"event": "overload", "rendition": name}
             log.warning("the box cannot keep up; %s goes without %s", each.session_id, name, extra=about)
             self._decide(each, each.ladder.without([name], ladder.TOO_LATE), now)
+
+    def _give_room(self, receiving: set[str], now: float) -> None:
+        """What has been free for a minute goes to a session that had less than it wanted: the one that has least."""
+        found = [
+            (each, made)
+            for each in self.known.values()
+            if each.session_id in receiving and (made := self._with_room(each)) != each.ladder
+        ]
+        # The estimate is too low for this box, or for what is sent to it.
+        overloaded = any(ladder.TOO_LATE in each.left_out for each in self.known.values())
+        if not found or overloaded:
+            self.room_since = None
+        elif self.room_since is None:
+            self.room_since = now
+        elif now - self.room_since >= GIVE_AFTER_S:
+            self.room_since = None
+            self._extend(*min(found, key=lambda pair: len(pair[0].ladder.renditions)), now)
+
+    def _with_room(self, each: Transcoder) -> Ladder | None:
+        if ladder.NO_ROOM not in each.left_out or (each.ladder.renditions and not each.alive):
+            return each.ladder
+        taken = sum(other.cores for other in self.known.values() if other is not each)
+        return each.ladder.with_room(self.cores, self.cores - taken)
+
+    def _extend(self, each: Transcoder, made: Ladder, now: float) -> None:
+        """The next transcoder is started beside the one that runs: viewers miss nothing, both make the same groups."""
+        before, added = each.process, made.names - each.ladder.names
+        self._write_down(each, made)
+        each.ladder, each.deaths = made, 0
+        folders = {each.folder / name: (each.folder / name).stat().st_mtime_ns for name in added}
+        self._start(each, now)
+        if before:
+            self.handovers.append(Handover(each, before, folders, now + HANDOVER_S))
+
+    def _hand_over(self, now: float) -> None:
+        for each in list(self.handovers):
+            if self.known.get(each.to.session_id) is not each.to or each.is_done(now):
+                self.handovers.remove(each)
+                if _alive(each.process):
+                    self._terminate(each.process, now)
 
     def _end(self, each: Transcoder, now: float) -> None:
         if each.alive:

@@ -14,6 +14,8 @@ from media.index import Job as Wishes
 from media.ladder import GROUPS
 from media.renditions import STATE, read_ladder
 from media.transcoders import (
+    GIVE_AFTER_S,
+    HANDOVER_S,
     HOPELESS_DEATHS,
     LATE_SEGMENTS,
     LOG_BYTES,
@@ -78,6 +80,7 @@ def fleet_of(box, told):
         for process in [
             *(each.process for each in fleet.known.values()),
             *(each for each, _ in fleet.ending),
+            *(each.process for each in fleet.handovers),
         ]:
             if process:
                 process.wait(5)
@@ -270,6 +273,87 @@ def test_an_overloaded_box_loses_the_dearest_rendition_first_and_then_settles(bo
     fleet.sync(both, now + 2)
     assert len(told) == 3, "one at a time"
     assert (names(box, OTHER), names(box)) == ({"480p", "360p"}, {"480p", "360p"})
+
+
+@pytest.fixture
+def crowded(box, fleet_of) -> Transcoders:
+    """Two sessions, the second with less than it wants; then the first is over, at 10 s."""
+    fleet = fleet_of(cores=0.6)
+    fleet.sync([replace(JOB, signal=signal_of(1920, 1080)), replace(JOB, session_id=OTHER)], 0)
+    until(lambda: len(processes(box)) == 2, 5, "both run")
+    assert read_ladder(folder(box, OTHER)).left_out == {"480p": "no_room"}
+    fleet.sync([replace(JOB, session_id=OTHER)], 10)
+    [process] = until(lambda: len(found := processes(box)) == 1 and found, 5, "one is over")
+    fleet.left = process
+    return fleet
+
+
+LEFT = replace(JOB, session_id=OTHER)
+
+
+def at_work(box, fleet: Transcoders, jobs: list[Job], now: float) -> None:
+    """A look at transcoders that have written something since the last one."""
+    progress(box, round(now) + 1, OTHER)
+    fleet.sync(jobs, now)
+
+
+def test_room_that_was_free_for_a_minute_is_given_to_who_had_none_and_it_misses_nothing(box, crowded, told):
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S - 1)
+    assert names(box, OTHER) == {"360p"}, "who had it may connect again"
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
+    assert names(box, OTHER) == {"480p", "360p"}
+    assert (told[-1][0], told[-1][1].left_out) == (OTHER, {})
+    until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
+    at_work(box, crowded, [LEFT], 11 + GIVE_AFTER_S)
+    assert crowded.left.is_running()
+    (folder(box, OTHER) / "480p" / "7.ts").touch()
+    at_work(box, crowded, [LEFT], 12 + GIVE_AFTER_S)
+    [process] = until(lambda: len(found := processes(box)) == 1 and found, 5, "it has handed over")
+    assert process.pid != crowded.left.pid
+    at_work(box, crowded, [LEFT], 12 + 3 * GIVE_AFTER_S)
+    assert [each.pid for each in processes(box)] == [process.pid]
+
+
+def test_a_transcoder_does_not_wait_for_ever_for_the_one_that_comes_after_it(box, crowded):
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
+    until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S + HANDOVER_S)
+    until(lambda: len(processes(box)) == 1, 5, "it has ended")
+
+
+def test_a_session_that_ends_in_a_handover_ends_both(box, crowded):
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
+    until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
+    at_work(box, crowded, [], 11 + GIVE_AFTER_S)
+    until(lambda: not processes(box), 5, "both have ended")
+
+
+def test_a_worker_that_starts_in_a_handover_keeps_the_one_that_makes_all(box, fleet_of, crowded):
+    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
+    until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
+    fleet_of(cores=0.6).sync([LEFT], 0)
+    [process] = until(lambda: len(found := processes(box)) == 1 and found, 5, "one is left")
+    assert process.pid != crowded.left.pid
+
+
+def test_who_connects_again_within_a_minute_finds_its_room(box, crowded):
+    again = replace(JOB, signal=signal_of(1920, 1080))
+    at_work(box, crowded, [LEFT], GIVE_AFTER_S)
+    at_work(box, crowded, [LEFT, again], GIVE_AFTER_S + 9)
+    assert names(box) == {"480p", "360p"}
+    at_work(box, crowded, [LEFT, again], 3 * GIVE_AFTER_S)
+    assert names(box, OTHER) == {"360p"}
+
+
+def test_a_box_that_was_overloaded_gives_nothing_more_and_silence_is_no_reason_to_begin(box, crowded):
+    for seconds in (10, 70, 130):
+        at_work(box, crowded, [replace(LEFT, receiving=False)], seconds)
+    assert names(box, OTHER) == {"360p"}
+    each = crowded.known[OTHER]
+    each.ladder = replace(each.ladder, left_out=each.ladder.left_out | {"720p": "overloaded"})
+    for seconds in (131, 200, 300):
+        at_work(box, crowded, [LEFT], seconds)
+    assert names(box, OTHER) == {"360p"}
 
 
 def test_one_that_keeps_up_again_loses_nothing(box, fleet_of, told):

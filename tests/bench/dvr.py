@@ -72,7 +72,11 @@ def measured(box: Box, source: Path, history_s: int, *, dvr: bool) -> Cost:
     urls = [f"rtmp://127.0.0.1:{box.rtmp_port}/live/{made['streamToken']}"]
     if history_s:
         with publishing(source, urls):
-            until(lambda: len(index.sessions(folder)[0][1].segments) > 1, 30, "a session before this one")
+            until(
+                lambda: [each for _, each in index.sessions(folder) if len(each.segments) > 1],
+                30,
+                "a first one",
+            )
         until(lambda: not box.channel(made["id"])["publishing"], 20, "it is over")
         lengthen(index.sessions(folder)[0][0], history_s)
     with publishing(source, urls):
