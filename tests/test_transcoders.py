@@ -314,18 +314,14 @@ def test_room_that_was_free_for_a_minute_is_given_to_who_had_none_and_it_misses_
     assert [each.pid for each in processes(box)] == [process.pid]
 
 
-def test_a_transcoder_does_not_wait_for_ever_for_the_one_that_comes_after_it(box, crowded):
+@pytest.mark.parametrize(("jobs", "later", "left"), [([LEFT], HANDOVER_S, 1), ([], 1, 0)])
+def test_a_transcoder_waits_for_the_next_neither_for_ever_nor_beyond_its_session(
+    box, crowded, jobs, later, left
+):
     at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
     until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
-    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S + HANDOVER_S)
-    until(lambda: len(processes(box)) == 1, 5, "it has ended")
-
-
-def test_a_session_that_ends_in_a_handover_ends_both(box, crowded):
-    at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
-    until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
-    at_work(box, crowded, [], 11 + GIVE_AFTER_S)
-    until(lambda: not processes(box), 5, "both have ended")
+    at_work(box, crowded, jobs, 10 + GIVE_AFTER_S + later)
+    until(lambda: len(processes(box)) == left, 5, "it has ended")
 
 
 def test_a_worker_that_starts_in_a_handover_keeps_the_one_that_makes_all(box, fleet_of, crowded):
