@@ -283,8 +283,7 @@ def crowded(box, fleet_of) -> Transcoders:
     until(lambda: len(processes(box)) == 2, 5, "both run")
     assert read_ladder(folder(box, OTHER)).left_out == {"480p": "no_room"}
     fleet.sync([replace(JOB, session_id=OTHER)], 10)
-    [process] = until(lambda: len(found := processes(box)) == 1 and found, 5, "one is over")
-    fleet.left = process
+    [fleet.left] = until(lambda: len(found := processes(box)) == 1 and found, 5, "one is over")
     return fleet
 
 
@@ -315,9 +314,7 @@ def test_room_that_was_free_for_a_minute_is_given_to_who_had_none_and_it_misses_
 
 
 @pytest.mark.parametrize(("jobs", "later", "left"), [([LEFT], HANDOVER_S, 1), ([], 1, 0)])
-def test_a_transcoder_waits_for_the_next_neither_for_ever_nor_beyond_its_session(
-    box, crowded, jobs, later, left
-):
+def test_a_transcoder_waits_for_the_next_but_not_for_ever(box, crowded, jobs, later, left):
     at_work(box, crowded, [LEFT], 10 + GIVE_AFTER_S)
     until(lambda: len(processes(box)) == 2, 5, "the next one starts beside it")
     at_work(box, crowded, jobs, 10 + GIVE_AFTER_S + later)
