@@ -17,7 +17,10 @@ from media import index, playlists
 from media.broadcast import make_room, whole
 from media.disk import MB, least_free, tightness
 from media.index import Index, Job, Segment
+from packager import Packager
 from tests.box import Encoder, running_box, short_folder
+from tests.conftest import installation
+from tests.test_packager import NOW_MS, Broadcaster, look, shown
 from tests.waiting import until
 
 
@@ -96,6 +99,27 @@ def test_on_a_disk_that_is_full_to_the_last_byte_only_what_is_not_kept_makes_roo
     assert len(list(before.glob("*.ts"))) == len(list(running.glob("*.ts"))) == len(left), (
         "a catch-up stays whole"
     )
+
+
+def test_a_packager_that_finds_the_disk_full_makes_room_and_goes_on_with_what_is_left(tmp_path, monkeypatch):
+    config = installation(tmp_path)
+    for folder in (config.media_dir, config.ingest_dir):
+        folder.mkdir(parents=True)
+    nginx, packager = (
+        Broadcaster(config, "ses_1", Job(dvr=True, keep=False)),
+        Packager(config.ingest_dir, int),
+    )
+    for number in range(400):
+        nginx.segment(number)
+        look(packager, NOW_MS + number * 1000)
+    assert len(shown(config, playlists.SOURCE_DVR).entries) > 390
+    monkeypatch.setattr("media.disk.FULL", 10**18)
+    nginx.segment(400)
+    look(packager, NOW_MS + 405_000)
+    found = shown(config, playlists.SOURCE_DVR)
+    assert 300 <= len(found.entries) <= 340
+    assert found.entries[-1].uri == "ses_1/400.ts"
+    assert len(list(nginx.folder.glob("*.ts"))) == len(found.entries)
 
 
 def test_a_channel_with_dvr_alone_is_told_of_both_turns():
