@@ -217,6 +217,9 @@ class Transcoders:
     def _decide(self, each: Transcoder, made: Ladder, now: float) -> None:
         self._write_down(each, made)
         self._end(each, now)
+        self._begin_anew(each, made, now)
+
+    def _begin_anew(self, each: Transcoder, made: Ladder, now: float) -> None:
         each.ladder, each.process, each.deaths, each.next_start = made, None, 0, now
 
     def _write_down(self, each: Transcoder, made: Ladder) -> None:
@@ -313,11 +316,11 @@ class Transcoders:
         """The next transcoder is started beside the one that runs: viewers miss nothing, both make the same groups."""
         before, added = each.process, made.names - each.ladder.names
         self._write_down(each, made)
-        each.ladder, each.deaths = made, 0
-        folders = {each.folder / name: (each.folder / name).stat().st_mtime_ns for name in added}
-        self._start(each, now)
         if before:
+            folders = {each.folder / name: (each.folder / name).stat().st_mtime_ns for name in added}
             self.handovers.append(Handover(each, before, folders, now + HANDOVER_S))
+        self._begin_anew(each, made, now)
+        self._start(each, now)
 
     def _hand_over(self, now: float) -> None:
         for each in list(self.handovers):
