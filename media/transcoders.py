@@ -10,9 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -20,7 +18,8 @@ from media import ffmpeg, index, ladder
 from media.broadcast import ULTRA
 from media.ladder import Ladder, Picture
 from media.orphans import end
-from media.renditions import read_ladder, read_state, write_ladder
+from media.renditions import read_ladder, write_ladder
+from media.transcoder import Handover, Job, Transcoder, alive
 
 log = logging.getLogger(__name__)
 
@@ -39,76 +38,6 @@ GIVE_AFTER_S = 60.0
 HANDOVER_S = 15.0  # at most: a key frame comes every 10 s at the rarest
 LOG_BYTES = 256 * 1024
 NICE = 10  # below nginx and the packager: the source goes first
-
-
-@dataclass(frozen=True)
-class Job:
-    """An open session. `profile`: what its channel wants; `signal`: media.index.read_signal's."""
-
-    channel_id: str
-    session_id: str
-    profile: tuple[str, ...]
-    receiving: bool
-    signal: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Transcoder:
-    """One session's ladder and its ffmpeg, as this worker knows them. Times are of the monotonic clock."""
-
-    folder: Path
-    ladder: Ladder | None = None
-    process: psutil.Process | None = None
-    deaths: int = 0  # in a row
-    last_start: float = 0.0
-    next_start: float = 0.0
-    moved_at: float = 0.0
-    seen: int = 0
-
-    @property
-    def session_id(self) -> str:
-        return self.folder.name
-
-    @property
-    def about(self) -> dict[str, str]:
-        """For the log."""
-        return {"channelId": self.folder.parent.name, "sessionId": self.session_id}
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and _alive(self.process)
-
-    @property
-    def cores(self) -> float:
-        return self.ladder.cores if self.ladder else 0.0
-
-    @property
-    def left_out(self) -> set[str]:
-        """Why anything is."""
-        return set(self.ladder.left_out.values()) if self.ladder else set()
-
-    def newest(self) -> int:
-        """When a file of it came or went last."""
-        folders = [self.folder / name / ladder.GROUPS for name in self.ladder.names]
-        return max((folder.stat().st_mtime_ns for folder in folders), default=0)
-
-    def late(self) -> int:
-        """How many segments in a row it was too late for, by what the packager says; the worst of its renditions."""
-        state = read_state(self.folder)
-        return max((state.get(name, 0) for name in self.ladder.names), default=0)
-
-
-@dataclass(frozen=True)
-class Handover:
-    """A process that makes a session's renditions until the next, which makes more, has made some of `added`."""
-
-    to: Transcoder
-    process: psutil.Process
-    added: dict[Path, int]  # folders, and when they changed last
-    ends_at: float
-
-    def is_done(self, now: float) -> bool:
-        return now >= self.ends_at or any(path.stat().st_mtime_ns != at for path, at in self.added.items())
 
 
 class Transcoders:
@@ -191,7 +120,7 @@ class Transcoders:
     def _tend(self, job: Job, now: float) -> None:
         folder = self.media_dir / job.channel_id / job.session_id
         each = self.known.setdefault(job.session_id, Transcoder(folder))
-        picture = _picture(job.signal)
+        picture = job.picture
         if picture and (each.ladder is None or not each.ladder.is_of(picture)):
             self._decide(each, self._plan(each, picture, job), now)
         if each.ladder is None or not each.ladder.renditions:
@@ -235,7 +164,7 @@ class Transcoders:
             source=f"rtmp://127.0.0.1:{self.rtmp_port}/live/{each.session_id}",
             folder=each.folder,
             renditions=each.ladder.renditions,
-            run=_next_run(each),
+            run=each.next_run(),
             quick=index.read_job(each.folder).mode != "normal",
         )
         # Into files only: a pipe to this worker would break, and end ffmpeg, when the worker restarts.
@@ -326,7 +255,7 @@ class Transcoders:
         for each in list(self.handovers):
             if self.known.get(each.to.session_id) is not each.to or each.is_done(now):
                 self.handovers.remove(each)
-                if _alive(each.process):
+                if alive(each.process):
                     self._terminate(each.process, now)
 
     def _end(self, each: Transcoder, now: float) -> None:
@@ -339,7 +268,7 @@ class Transcoders:
         self.ending.append((process, now + TERM_GRACE_S))
 
     def _reap(self, now: float) -> None:
-        self.ending = [(process, deadline) for process, deadline in self.ending if _alive(process)]
+        self.ending = [(process, deadline) for process, deadline in self.ending if alive(process)]
         for process, deadline in self.ending:
             if now >= deadline:
                 process.kill()
@@ -361,25 +290,6 @@ class Transcoders:
         return self.log_dir / f"{session_id}.log"
 
 
-def _picture(signal: dict[str, Any]) -> Picture | None:
-    """What the packager has seen, once it knows all of it."""
-    video = signal.get("video") or {}
-    if not (video.get("width") and video.get("height") and video.get("fps")):
-        return None
-    return Picture(video["width"], video["height"], video["fps"])
-
-
-def _next_run(each: Transcoder) -> int:
-    """A number that no run before has used in this session: its files would be written over."""
-    runs = each.folder / "runs"
-    try:
-        run = int(runs.read_text()) + 1
-    except (FileNotFoundError, ValueError):
-        run = 0
-    runs.write_text(str(run))
-    return run
-
-
 def running(media_dir: Path) -> Iterator[tuple[psutil.Process, Path, set[str]]]:
     """Every transcoder of this box, with its session's folder and the names of what it makes."""
     for process in psutil.process_iter(["cmdline"]):
@@ -387,18 +297,8 @@ def running(media_dir: Path) -> Iterator[tuple[psutil.Process, Path, set[str]]]:
         # Somebody's `tail -f` is no transcoder.
         written = [Path(word) for word in argv if word.endswith(f"/{ladder.GROUPS}/index.m3u8")]
         ours = [path for path in written if len(path.parts) > 5 and path.parents[4] == media_dir]
-        if ours and "-force_key_frames" in argv and _alive(process):
+        if ours and "-force_key_frames" in argv and alive(process):
             yield process, ours[0].parents[2], {path.parents[1].name for path in ours}
-
-
-def _alive(process: psutil.Process) -> bool:
-    """A zombie is dead; psutil compares start times, so a stranger with the same pid is not ours."""
-    if isinstance(process, psutil.Popen):
-        return process.poll() is None
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def end_all(media_dir: Path) -> int:
