@@ -96,10 +96,13 @@ class Keeper:
             )
         for session in sessions:
             channel = session.channel
-            folder = self.media_dir / channel.id / session.id
-            before, after = index.renew_job(folder, Job.wanted_by(channel), self.guard.level, to_ms(now))
-            if said := told_of(before, after):
-                videos.storage_changed(channel.id, said[0], f"{said[1]} ({self.guard.words})", now)
+
+            def tell(before: Job, after: Job, channel_id: str = channel.id) -> None:
+                if said := told_of(before, after):
+                    videos.storage_changed(channel_id, *said, self.guard.words, now)
+
+            folder, wanted = self.media_dir / channel.id / session.id, Job.wanted_by(channel)
+            index.renew_job(folder, wanted, self.guard.level, to_ms(now), tell)
 
     def find_orphans(self) -> None:
         """Folders of channels that are no more, or ended with nothing decided: after a restore, an upgrade."""
@@ -348,6 +351,8 @@ def told_of(before: Job, after: Job) -> tuple[bool, str] | None:
         )
     if after.dvr and after.dvr_s < before.dvr_s:
         return False, "The disk is all but full: DVR is shortened"
+    if after.dvr and after.dvr_s > before.dvr_s and not low:
+        return True, "The disk has room again: DVR grows to its two hours"
     return None
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from config import Config, ConfigError, from_env
 from logs import set_up_logging
-from media.broadcast import Broadcast
+from media.broadcast import Broadcast, make_room
+from media.disk import is_full
 from media.intake import Intake
 from media.storage import taken_in
 from wake import Bell
@@ -55,6 +56,8 @@ class Packager:
         links = taken_in(self.ingest)
         for session_id in self.broadcasts.keys() - links.keys():
             self._finish(session_id, now_ms)
+        if reread and is_full(self.ingest):
+            self._make_room(links, now_ms)
         for session_id, link in links.items():
             if self.not_before.get(session_id, 0) <= now_ms:
                 rung |= self._look_at(session_id, link, now_ms, reread=reread)
@@ -84,6 +87,15 @@ class Packager:
         self.broadcasts.pop(session_id, None)
         self.not_before[session_id] = now_ms + AGAIN_MS
         return False
+
+    def _make_room(self, links: dict[str, Path], now_ms: int) -> None:
+        """Nobody can write: nginx no segment, the worker no word that DVR is to be shortened. Then all starts over."""
+        for session_id, link in links.items():
+            try:
+                make_room(link.resolve(strict=True), now_ms)
+            except OSError as error:
+                log.error("no room can be made in %s: %s", session_id, error)
+        self.broadcasts.clear()
 
     def _finish(self, session_id: str, now_ms: int) -> None:
         try:

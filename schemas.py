@@ -160,11 +160,16 @@ class CreatedOut(StreamOut):
 
 
 class PlaybackOut(Wire):
-    """Addresses for viewers; `expiresAt` is null where they do not expire. `livestreamUrl` is null once it is over,
-    `videoUrl` before."""
+    """Addresses for viewers; `expiresAt` is null where they do not expire. `livestreamUrl` and `dvrUrl` are null once
+    it is over, `videoUrl` before."""
 
     livestream_url = fields.String(allow_none=True)
+    dvr_url = fields.String(allow_none=True)
     video_url = fields.String(allow_none=True)
+    record_url = fields.List(fields.String())
+    thumbnail_url = fields.String(allow_none=True)
+    storyboard_url = fields.String(allow_none=True)
+    download_url = fields.String(allow_none=True)
     watch_url = fields.String()
     expires_at = Instant(allow_none=True)
 

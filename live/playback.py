@@ -3,24 +3,42 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from live import videos
 from live.links import Links
 from live.signing import Signer, signed
+from live.snapshot import kept_urls
 from models import Channel
 
 
 def addresses(
-    channel: Channel, video_url: str | None, expires_in_s: int, links: Links, signer: Signer, now: datetime
+    channel: Channel, expires_in_s: int, links: Links, signer: Signer, now: datetime
 ) -> dict[str, Any]:
-    """PlaybackOut's fields. The live address is told ahead of the broadcast: viewers are invited before it begins."""
-    live_url = None if channel.over else links.media(f"{channel.id}/master.m3u8")
+    """PlaybackOut's fields: of all files of a channel that viewers or an App Server may want."""
+    files = _files(channel, links)
     if channel.playback != "signed":
-        urls = {"livestream_url": live_url, "video_url": video_url}
-        return urls | {"watch_url": links.watch(channel), "expires_at": None}
+        return files | {"watch_url": links.watch(channel), "expires_at": None}
     expires_at = (now + timedelta(seconds=expires_in_s)).replace(microsecond=0)
     signature = signer.sign(channel.id, expires_at)
-    return {
-        "livestream_url": signed(live_url, channel.id, signature),
-        "video_url": signed(video_url, channel.id, signature),
-        "watch_url": links.watch(channel, signature),
-        "expires_at": expires_at,
+    opened = {
+        name: [signed(each, channel.id, signature) for each in url]
+        if isinstance(url, list)
+        else signed(url, channel.id, signature)
+        for name, url in files.items()
+    }
+    return opened | {"watch_url": links.watch(channel, signature), "expires_at": expires_at}
+
+
+def _files(channel: Channel, links: Links) -> dict[str, Any]:
+    """Plain. The live addresses are told ahead of the broadcast: viewers are invited before it begins."""
+
+    def file(name: str, *, there: bool) -> str | None:
+        return links.media(f"{channel.id}/{name}") if there else None
+
+    kept = kept_urls(channel, links)
+    seen_again = kept["video_url"] is not None
+    return kept | {
+        "livestream_url": file("master.m3u8", there=not channel.over),
+        "dvr_url": file("master_dvr.m3u8", there=channel.dvr and not channel.over),
+        "storyboard_url": file("storyboard.vtt", there=seen_again and channel.thumbnail),
+        "download_url": file("catchup.mp4", there=seen_again and videos.is_downloadable(channel)),
     }

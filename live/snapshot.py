@@ -27,13 +27,15 @@ def channel_object(channel: Channel, session: Session | None, links: Links, now:
             "livestream_url": links.livestream(channel),
             "dvr_url": links.seekable(channel) if channel.dvr else None,
         }
-        | (_kept_urls(channel, links) if channel.kept else NOTHING_KEPT)
+        | kept_urls(channel, links)
     )
 
 
-def _kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
-    """Where catch-up, recordings and picture are: see live/videos.py for `kept`."""
+def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
+    """Where catch-up, recordings and picture are, in plain: see live/videos.py for `kept`."""
     kept = channel.kept
+    if not kept:
+        return NOTHING_KEPT
     catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
     return {
         "video_url": links.media(catchup) if catchup else None,

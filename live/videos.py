@@ -16,7 +16,7 @@ from live.events import emit, note
 from live.links import Links
 from live.listing import Page
 from live.selection import VIDEOS, page
-from models import Channel, EventName, Session, new_id
+from models import Channel, EventName, Session, TimelineEntry, new_id
 from models_chores import Chore
 from models_search import Video, VideoTag, VideoType
 from schemas_search import VideoOut
@@ -112,12 +112,21 @@ def not_pictured(channel_id: str) -> None:
             channel.keep()
 
 
-def storage_changed(channel_id: str, enough: bool, reason: str, now: datetime) -> None:
-    """Whether what comes in is kept has changed, by what room there is on disk."""
+def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: datetime) -> None:
+    """Whether what comes in is kept has changed, by what room there is on disk.
+
+    Said once: on a full disk whoever says it may not get further, and say it again.
+    """
     with database.atomic():
         channel = Channel.named(channel_id)
-        if channel:
-            note(channel, "storage_enough" if enough else "storage_low", now, reason=reason)
+        if channel is None:
+            return
+        kinds = ("storage_low", "storage_enough")
+        told = (TimelineEntry.channel == channel.pk) & TimelineEntry.kind.in_(kinds)
+        last = TimelineEntry.select().where(told).order_by(TimelineEntry.pk.desc()).first()
+        kind = kinds[enough]
+        if last is None or last.kind != kind or not last.detail["reason"].startswith(what):
+            note(channel, kind, now, reason=f"{what} ({room})")
 
 
 def of_channel(channel_id: str) -> list[Video]:
@@ -172,6 +181,11 @@ def next_download() -> Video | None:
         return None
     wanted = Video.with_channel().where(Video.asked_at.is_null(False) & Video.download.is_null())
     return wanted.order_by(Video.asked_at).first()
+
+
+def is_downloadable(channel: Channel) -> bool:
+    """Whether the file to download of its catch-up is there."""
+    return any(each.type == VideoType.CATCHUP and each.download == "ready" for each in of_channel(channel.id))
 
 
 def downloadable(video: Video, size: int | None) -> None:

@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from media import index, playlists
-from media.index import Segment
+from media.index import Job, Segment
 from media.intake import MEASURED_SEGMENTS, Intake
 from media.parts import NAME, Part, Slicer
 from media.playlists import Entry, MediaPlaylist, Variant
@@ -191,20 +191,40 @@ class Broadcast:
         if self.job.keep:
             del known.segments[:-IN_MEMORY]  # they stand in the index
             return
-        behind_ms = (
-            now_ms - GRACE_MS - round((self.job.dvr_s if self.job.dvr else LISTED_S[self.job.mode]) * 1000)
-        )
+        behind_ms = _behind(self.job, now_ms)
         index.forget_before(self.intake.folder, known, behind_ms, self.job.kept_to_ms)
-        for folder, each in index.sessions(self.folder):
-            job = index.read_job(folder)
-            spare = folder != self.intake.folder and not (job.keep or job.kept_to_ms)
-            if spare and (not each.segments or each.segments[-1].ends_ms < behind_ms):
-                shutil.rmtree(folder, ignore_errors=True)
+        _forget_sessions(self.folder, self.intake.folder, behind_ms)
 
     def _tell(self, *, over: bool) -> None:
         index.write_signal(
             self.intake.folder, self.intake.signal() | {"playable": self.playable, "over": over}
         )
+
+
+def make_room(session: Path, now_ms: int) -> None:
+    """The disk is full to the last byte: what is not kept goes, and of DVR all but the short one."""
+    job = index.read_job(session)
+    behind_ms = _behind(replace(job, dvr_s=index.SHORT_DVR_S), now_ms)
+    if not job.keep:
+        index.forget_before(session, index.read(session), behind_ms, job.kept_to_ms)
+    _forget_sessions(session.parent, session, behind_ms)
+
+
+def _behind(job: Job, now_ms: int) -> int:
+    """What ended before this is not to be seen any more, but for catch-up."""
+    return now_ms - GRACE_MS - round((job.dvr_s if job.dvr else LISTED_S[job.mode]) * 1000)
+
+
+def _forget_sessions(channel: Path, running: Path, behind_ms: int) -> None:
+    """Of those before the running one, what nobody keeps."""
+    for folder, each in index.sessions(channel):
+        job = index.read_job(folder)
+        if folder == running or job.keep:
+            continue
+        if not job.kept_to_ms and (not each.segments or each.segments[-1].ends_ms < behind_ms):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            index.forget_before(folder, each, behind_ms, job.kept_to_ms)
 
 
 def whole(channel: Path, rendition: str = "") -> MediaPlaylist:

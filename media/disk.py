@@ -10,6 +10,7 @@ MB = 1_000_000
 SHARE, AT_MOST = 0.05, 2_000 * MB
 # Room that has just been made is not given away at once.
 COMES_BACK = 1.1
+FULL = 1 * MB
 
 
 def least_free(configured_mb: int | None, total: int) -> int:
@@ -23,6 +24,11 @@ def tightness(free: int, least: int, before: int = 0) -> int:
         if free < bound * (COMES_BACK if before >= level else 1):
             return level
     return 0
+
+
+def is_full(folder: Path) -> bool:
+    """Whether nothing can be written any more, whatever is to stay free."""
+    return shutil.disk_usage(folder).free < FULL
 
 
 class Guard:

@@ -6,7 +6,7 @@ Beside it, `signal.json` says what the session sends now. Both outlive every pro
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -160,9 +160,15 @@ def write_job(folder: Path, job: Job) -> None:
     write_public(folder / JOB, json.dumps(vars(job)))
 
 
-def renew_job(folder: Path, wanted: Job, tight: int = 0, now_ms: int = 0) -> tuple[Job, Job]:
+def renew_job(
+    folder: Path,
+    wanted: Job,
+    tight: int = 0,
+    now_ms: int = 0,
+    tell: Callable[[Job, Job], None] = lambda before, after: None,
+) -> None:
     """What is kept follows the channel while it is live, and the room on disk (media/disk.py); what shapes the media
-    stays as it was when it began. Returns the job as it was and as it is."""
+    stays as it was when it began. `tell` gets the job as it was and as it is to be, before that is written."""
     before = read_job(folder)
     low = tight > 0 and wanted.keep
     after = replace(
@@ -171,10 +177,9 @@ def renew_job(folder: Path, wanted: Job, tight: int = 0, now_ms: int = 0) -> tup
         kept_to_ms=(before.kept_to_ms or now_ms) if low else 0,
         dvr_s=SHORT_DVR_S if tight > 1 else DVR_S,
     )
-    if after == before or not folder.is_dir():
-        return before, before
-    write_job(folder, after)
-    return before, after
+    if after != before and folder.is_dir():
+        tell(before, after)
+        write_job(folder, after)
 
 
 def read_job(folder: Path) -> Job:

@@ -115,6 +115,15 @@ class Ladder:
         kept = tuple(rendition for rendition in self.renditions if rendition.name not in gone)
         return Ladder(self.source, kept, self.left_out | dict.fromkeys(sorted(gone), why))
 
+    def with_room(self, cores: float, free: float) -> "Ladder":
+        """What it becomes where so much of the box's `cores` is free: what had no room comes in, nothing goes."""
+        no_room = [name for name, why in self.left_out.items() if why == NO_ROOM]
+        more = plan(self.source, [*self.names, *no_room], ultra=False, cores=cores, free=free)
+        if not more.names > self.names:
+            return self
+        others = {name: why for name, why in self.left_out.items() if name not in no_room}
+        return Ladder(self.source, more.renditions, more.left_out | others)
+
     def told(self) -> dict[str, Any]:
         """For people and programs: the timeline and the metadata."""
         rendered = [

@@ -104,8 +104,18 @@ class Making:
             with suppress(FileNotFoundError):
                 pictures = [frame for frame in ts.frames(path.read_bytes()) if frame.video]
                 if pictures:
-                    self.groups[pictures[0].pts] = path, len(pictures)
+                    self._take(pictures[0].pts, path, len(pictures))
         self.looked_at = names
+
+    def _take(self, key: int, path: Path, pictures: int) -> None:
+        """A transcoder that hands over to the next makes the same as that, and the last of it by half."""
+        path_before, had = self.groups.get(key, (None, -1))
+        if pictures <= had:
+            path.unlink()
+            return
+        if path_before:
+            path_before.unlink()
+        self.groups[key] = path, pictures
 
     def _has(self, wanted: Wanted) -> bool:
         """All groups of a segment, with (nearly) all of their pictures."""

@@ -10,9 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -20,7 +18,8 @@ from media import ffmpeg, index, ladder
 from media.broadcast import ULTRA
 from media.ladder import Ladder, Picture
 from media.orphans import end
-from media.renditions import read_ladder, read_state, write_ladder
+from media.renditions import read_ladder, write_ladder
+from media.transcoder import Handover, Job, Transcoder, alive
 
 log = logging.getLogger(__name__)
 
@@ -34,60 +33,11 @@ SETTLE_S = 20.0
 MOVES_S = 3.0
 LATE_SEGMENTS = 5  # in a row
 TERM_GRACE_S = 3.0
+# So long room stays free for the encoder that had it and connects again; then others get it, one at a time.
+GIVE_AFTER_S = 60.0
+HANDOVER_S = 15.0  # at most: a key frame comes every 10 s at the rarest
 LOG_BYTES = 256 * 1024
 NICE = 10  # below nginx and the packager: the source goes first
-
-
-@dataclass(frozen=True)
-class Job:
-    """An open session. `profile`: what its channel wants; `signal`: media.index.read_signal's."""
-
-    channel_id: str
-    session_id: str
-    profile: tuple[str, ...]
-    receiving: bool
-    signal: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class Transcoder:
-    """One session's ladder and its ffmpeg, as this worker knows them. Times are of the monotonic clock."""
-
-    folder: Path
-    ladder: Ladder | None = None
-    process: psutil.Process | None = None
-    deaths: int = 0  # in a row
-    last_start: float = 0.0
-    next_start: float = 0.0
-    moved_at: float = 0.0
-    seen: int = 0
-
-    @property
-    def session_id(self) -> str:
-        return self.folder.name
-
-    @property
-    def about(self) -> dict[str, str]:
-        """For the log."""
-        return {"channelId": self.folder.parent.name, "sessionId": self.session_id}
-
-    @property
-    def alive(self) -> bool:
-        return self.process is not None and _alive(self.process)
-
-    @property
-    def cores(self) -> float:
-        return self.ladder.cores if self.ladder else 0.0
-
-    def newest(self) -> int:
-        """When a file of it came or went last."""
-        folders = [self.folder / name / ladder.GROUPS for name in self.ladder.names]
-        return max((folder.stat().st_mtime_ns for folder in folders), default=0)
-
-    def late(self) -> int:
-        """How many segments in a row it was too late for, by what the packager says; the worst of its renditions."""
-        state = read_state(self.folder)
-        return max((state.get(name, 0) for name in self.ladder.names), default=0)
 
 
 class Transcoders:
@@ -114,7 +64,9 @@ class Transcoders:
         self.tell = tell
         self.known: dict[str, Transcoder] = {}
         self.ending: list[tuple[psutil.Process, float]] = []
+        self.handovers: list[Handover] = []
         self.relieved_at = float("-inf")
+        self.room_since: float | None = None
         self.adopted = False
 
     def sync(self, jobs: Iterable[Job], now: float) -> None:
@@ -125,10 +77,12 @@ class Transcoders:
         for session_id in self.known.keys() - wanted.keys():
             self._end(self.known.pop(session_id), now)
             self._log(session_id).unlink(missing_ok=True)
+        self._hand_over(now)
         self._reap(now)
         for job in wanted.values():
             self._tend_alone(job, now)
         self._relieve(now)
+        self._give_room({job.session_id for job in wanted.values() if job.receiving}, now)
 
     def count(self) -> dict[str, float]:
         """For the metrics: how many renditions are made and left out, and what they are expected to take."""
@@ -166,7 +120,7 @@ class Transcoders:
     def _tend(self, job: Job, now: float) -> None:
         folder = self.media_dir / job.channel_id / job.session_id
         each = self.known.setdefault(job.session_id, Transcoder(folder))
-        picture = _picture(job.signal)
+        picture = job.picture
         if picture and (each.ladder is None or not each.ladder.is_of(picture)):
             self._decide(each, self._plan(each, picture, job), now)
         if each.ladder is None or not each.ladder.renditions:
@@ -190,13 +144,19 @@ class Transcoders:
         return ladder.plan(picture, job.profile, ultra=ultra, cores=self.cores, free=self.cores - taken)
 
     def _decide(self, each: Transcoder, made: Ladder, now: float) -> None:
+        self._write_down(each, made)
+        self._end(each, now)
+        self._begin_anew(each, made, now)
+
+    def _begin_anew(self, each: Transcoder, made: Ladder, now: float) -> None:
+        each.ladder, each.process, each.deaths, each.next_start = made, None, 0, now
+
+    def _write_down(self, each: Transcoder, made: Ladder) -> None:
         """Told first: told twice it is one entry, but not told it would never be known."""
         self.tell(each.session_id, made)
         for name in made.names:
             (each.folder / name / ladder.GROUPS).mkdir(parents=True, exist_ok=True)
         write_ladder(each.folder, made)
-        self._end(each, now)
-        each.ladder, each.process, each.deaths, each.next_start = made, None, 0, now
 
     def _start(self, each: Transcoder, now: float) -> None:
         argv = ffmpeg.transcode_argv(
@@ -204,7 +164,7 @@ class Transcoders:
             source=f"rtmp://127.0.0.1:{self.rtmp_port}/live/{each.session_id}",
             folder=each.folder,
             renditions=each.ladder.renditions,
-            run=_next_run(each),
+            run=each.next_run(),
             quick=index.read_job(each.folder).mode != "normal",
         )
         # Into files only: a pipe to this worker would break, and end ffmpeg, when the worker restarts.
@@ -258,6 +218,46 @@ class Transcoders:
             log.warning("the box cannot keep up; %s goes without %s", each.session_id, name, extra=about)
             self._decide(each, each.ladder.without([name], ladder.TOO_LATE), now)
 
+    def _give_room(self, receiving: set[str], now: float) -> None:
+        """What has been free for a minute goes to a session that had less than it wanted: the one that has least."""
+        found = [
+            (each, made)
+            for each in self.known.values()
+            if each.session_id in receiving and (made := self._with_room(each)) != each.ladder
+        ]
+        # The estimate is too low for this box, or for what is sent to it.
+        overloaded = any(ladder.TOO_LATE in each.left_out for each in self.known.values())
+        if not found or overloaded:
+            self.room_since = None
+        elif self.room_since is None:
+            self.room_since = now
+        elif now - self.room_since >= GIVE_AFTER_S:
+            self.room_since = None
+            self._extend(*min(found, key=lambda pair: len(pair[0].ladder.renditions)), now)
+
+    def _with_room(self, each: Transcoder) -> Ladder | None:
+        if ladder.NO_ROOM not in each.left_out or (each.ladder.renditions and not each.alive):
+            return each.ladder
+        taken = sum(other.cores for other in self.known.values() if other is not each)
+        return each.ladder.with_room(self.cores, self.cores - taken)
+
+    def _extend(self, each: Transcoder, made: Ladder, now: float) -> None:
+        """The next transcoder is started beside the one that runs: viewers miss nothing, both make the same groups."""
+        before, added = each.process, made.names - each.ladder.names
+        self._write_down(each, made)
+        if before:
+            folders = {each.folder / name: (each.folder / name).stat().st_mtime_ns for name in added}
+            self.handovers.append(Handover(each, before, folders, now + HANDOVER_S))
+        self._begin_anew(each, made, now)
+        self._start(each, now)
+
+    def _hand_over(self, now: float) -> None:
+        for each in list(self.handovers):
+            if self.known.get(each.to.session_id) is not each.to or each.is_done(now):
+                self.handovers.remove(each)
+                if alive(each.process):
+                    self._terminate(each.process, now)
+
     def _end(self, each: Transcoder, now: float) -> None:
         if each.alive:
             self._terminate(each.process, now)
@@ -268,7 +268,7 @@ class Transcoders:
         self.ending.append((process, now + TERM_GRACE_S))
 
     def _reap(self, now: float) -> None:
-        self.ending = [(process, deadline) for process, deadline in self.ending if _alive(process)]
+        self.ending = [(process, deadline) for process, deadline in self.ending if alive(process)]
         for process, deadline in self.ending:
             if now >= deadline:
                 process.kill()
@@ -290,25 +290,6 @@ class Transcoders:
         return self.log_dir / f"{session_id}.log"
 
 
-def _picture(signal: dict[str, Any]) -> Picture | None:
-    """What the packager has seen, once it knows all of it."""
-    video = signal.get("video") or {}
-    if not (video.get("width") and video.get("height") and video.get("fps")):
-        return None
-    return Picture(video["width"], video["height"], video["fps"])
-
-
-def _next_run(each: Transcoder) -> int:
-    """A number that no run before has used in this session: its files would be written over."""
-    runs = each.folder / "runs"
-    try:
-        run = int(runs.read_text()) + 1
-    except (FileNotFoundError, ValueError):
-        run = 0
-    runs.write_text(str(run))
-    return run
-
-
 def running(media_dir: Path) -> Iterator[tuple[psutil.Process, Path, set[str]]]:
     """Every transcoder of this box, with its session's folder and the names of what it makes."""
     for process in psutil.process_iter(["cmdline"]):
@@ -316,18 +297,8 @@ def running(media_dir: Path) -> Iterator[tuple[psutil.Process, Path, set[str]]]:
         # Somebody's `tail -f` is no transcoder.
         written = [Path(word) for word in argv if word.endswith(f"/{ladder.GROUPS}/index.m3u8")]
         ours = [path for path in written if len(path.parts) > 5 and path.parents[4] == media_dir]
-        if ours and "-force_key_frames" in argv and _alive(process):
+        if ours and "-force_key_frames" in argv and alive(process):
             yield process, ours[0].parents[2], {path.parents[1].name for path in ours}
-
-
-def _alive(process: psutil.Process) -> bool:
-    """A zombie is dead; psutil compares start times, so a stranger with the same pid is not ours."""
-    if isinstance(process, psutil.Popen):
-        return process.poll() is None
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def end_all(media_dir: Path) -> int:

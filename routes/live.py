@@ -76,7 +76,10 @@ def read_list(asked: Asked) -> Response:
 @bp.get("/<channel_id>")
 @call(gives={200: ChannelOut})
 def read(channel_id: str) -> Response:
-    """Read one channel."""
+    """Read one channel.
+
+    Addresses of a `signed` channel are plain here and refuse viewers: those that open are made with `/playback`.
+    """
     return ok(show(own_channel(channel_id)))
 
 
@@ -124,11 +127,11 @@ def make_playback(channel_id: str, asked: Asked) -> Response:
     """Make addresses for viewers. Those of a `signed` channel open it for `expiresIn` seconds, and nothing else does.
 
     Whoever has such an address can pass it on, and is cut off when it expires: make one for each viewer, for as long
-    as that viewer may watch.
+    as that viewer may watch. `recordUrl` is in the channel object's order; a video's address is the one whose last part
+    its `url` has. `downloadUrl` is the catch-up as one file, once it was asked for and made.
     """
     channel = own_channel(channel_id)
-    video_url = show(channel)["videoUrl"]
-    made = playback.addresses(channel, video_url, asked["expires_in"], box.links, box.signer, utcnow())
+    made = playback.addresses(channel, asked["expires_in"], box.links, box.signer, utcnow())
     return created(PlaybackOut.show(made), made["watch_url"])
 
 

@@ -28,7 +28,10 @@ def read_list(asked: dict[str, Any]) -> Response:
 @bp.get("/<video_id>")
 @call(gives={200: VideoOut})
 def read(video_id: str) -> Response:
-    """Read one video."""
+    """Read one video.
+
+    Of a `signed` channel its addresses refuse viewers: `/v1/live/{channelId}/playback` makes those that open.
+    """
     return ok(videos.video_object(own(video_id), box.links))
 
 
@@ -57,7 +60,7 @@ def download(video_id: str) -> Response:
 @bp.get("/<video_id>/download")
 @call(gives={200: DownloadOut}, fails=(NotPossibleError,))
 def read_download(video_id: str) -> Response:
-    """Read how far the file to download is."""
+    """Read how far the file to download is; of a `signed` channel, `/v1/live/{channelId}/playback` opens it."""
     return ok(DownloadOut().dump(videos.download_object(own(video_id), box.links)))
 
 

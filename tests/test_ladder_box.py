@@ -3,14 +3,15 @@
 import itertools
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import psutil
 import pytest
 
-from media import playlists
+from media import index, playlists
 from tests.box import Box, Encoder, running_box, short_folder
 from tests.browser import chromium, video_state, wait_for
 from tests.encoders import Custom, changing, hevc, sound_alone, with_sound, without_sound
@@ -50,6 +51,27 @@ def on_air(box: Box, name: str) -> Iterator[str]:
         box.await_status(made["id"], "live", 30)
         yield made["id"]
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
+
+
+@contextmanager
+def slowed(process: psutil.Process, runs_s: float = 0.05, stands_s: float = 0.95) -> Iterator[None]:
+    """As on a processor that others have nineteen twentieths of."""
+    over = threading.Event()
+
+    def hold_up() -> None:
+        with suppress(psutil.NoSuchProcess):
+            while not over.wait(runs_s):
+                process.suspend()
+                over.wait(stands_s)
+                process.resume()
+
+    thread = threading.Thread(target=hold_up)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def playlist(box: Box, channel_id: str, name: str) -> playlists.MediaPlaylist:
@@ -150,6 +172,38 @@ def test_metadata_and_timeline_say_what_viewers_can_choose(box):
     ]
     assert [each["name"] for each in told["rendered"]] == ["360p"]
     assert told["leftOut"] == []
+
+
+def test_a_rendition_that_the_box_is_too_slow_for_is_dropped_and_said_and_the_source_plays_on(box):
+    made = box.create(mode="low-latency", transcodeProfile="480p,360p")
+    folder = box.data_dir / "media" / made["id"]
+
+    def ladders() -> list[dict]:
+        return [entry["detail"] for entry in box.timeline(made["id"]) if entry["event"] == "ladder"]
+
+    with Encoder(box, made["streamToken"], size="960x540"):
+        [transcoder] = until(lambda: transcoders(str(folder)), 30, "it runs")
+        with slowed(transcoder):
+            until(lambda: len(ladders()) > 1, 60, "the dearest one is dropped")
+        first, told = ladders()
+        assert ([each["name"] for each in first["rendered"]], first["leftOut"]) == (["480p", "360p"], [])
+        assert [each["name"] for each in told["rendered"]] == ["360p"]
+        assert told["leftOut"] == [{"name": "480p", "reason": "overloaded"}]
+        known = box.read(f"/v1/live/{made['id']}/metadata")["renditions"]
+        states = {each["name"]: each["state"] for each in known}
+        assert states == {"source": "source", "360p": "transcoded", "480p": "left_out"}
+
+        until(lambda: rendered(box, made["id"]), 30, "what is left is made in time")
+        source, dropped = playlist(box, made["id"], "source"), playlist(box, made["id"], "480p")
+        assert {entry.uri for entry in dropped.entries} <= {entry.uri for entry in source.entries}
+        assert dropped.next_number >= source.next_number - 1, "it shows the source, and keeps up with it"
+        assert source.breaks == 0
+        assert not any(entry.broken for entry in source.entries)
+        [session] = folder.glob("ses_*")
+        numbers = [segment.number for segment in index.read(session).segments]
+        assert numbers == list(range(len(numbers))), "no segment is missing"
+        assert len(numbers) > 20
+    box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
 
 
 def test_what_cannot_be_played_is_an_error_with_a_reason(box):

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from live import videos
 from live.signing import Signer, signed
 from tests.envelope import refused, wrong
 
@@ -70,7 +71,12 @@ def test_a_public_channel_has_plain_addresses_that_do_not_expire(client, channel
     )
     assert reply.json["data"] == {
         "livestreamUrl": f"http://live.example/play/{channel['id']}/master.m3u8",
+        "dvrUrl": None,
         "videoUrl": None,
+        "recordUrl": [],
+        "thumbnailUrl": None,
+        "storyboardUrl": None,
+        "downloadUrl": None,
         "watchUrl": f"http://live.example/watch/{channel['id']}",
         "expiresAt": None,
     }
@@ -93,6 +99,70 @@ def test_a_signed_channels_addresses_carry_one_signature_that_expires(client, pr
 def test_an_ended_channel_has_no_live_address(client, private):
     client.delete(f"/v1/live/{private['id']}")
     assert playback(client, private)["livestreamUrl"] is None
+
+
+def keep_everything(client, lifecycle, channel: dict, now) -> None:
+    """What a broadcast leaves: a picture, a recording of each of two sessions, and the catch-up."""
+    names = {"thumbnail": True, "record": True, "dvr": True}
+    assert client.put(f"/v1/live/{channel['id']}", json=names).status_code == 200
+    videos.pictured(channel["id"], f"{channel['id']}/thumbnail.jpg")
+    for session in ("ses_1", "ses_2"):
+        about = {"duration": 1, "size": 1, "session_id": session}
+        videos.keep(channel["id"], "record", f"{channel['id']}/{session}.mp4", lifecycle.links, now, **about)
+    client.delete(f"/v1/live/{channel['id']}")
+    about = {"duration": 2, "size": 2}
+    videos.keep(channel["id"], "catchup", f"{channel['id']}/master_dvr.m3u8", lifecycle.links, now, **about)
+
+
+def test_all_that_is_left_of_a_signed_broadcast_has_an_address_that_opens_it(client, private, lifecycle, now):
+    keep_everything(client, lifecycle, private, now)
+    made = playback(client, private)
+    below = f"http://live.example/play/{private['id']}/~{signature_of(made)}"
+    assert {name: url for name, url in made.items() if name not in ("watchUrl", "expiresAt")} == {
+        "livestreamUrl": None,
+        "dvrUrl": None,
+        "videoUrl": f"{below}/master_dvr.m3u8",
+        "recordUrl": [f"{below}/ses_1.mp4", f"{below}/ses_2.mp4"],
+        "thumbnailUrl": f"{below}/thumbnail.jpg",
+        "storyboardUrl": f"{below}/storyboard.vtt",
+        "downloadUrl": None,
+    }
+
+
+def test_a_catchup_that_was_made_for_downloading_has_a_signed_address_too(client, private, lifecycle, now):
+    keep_everything(client, lifecycle, private, now)
+    [catchup, *_] = client.get("/v1/video?type=catchup").json["data"]
+    video = videos.named(catchup["id"], None)
+    videos.ask_for_download(video, now)
+    assert playback(client, private)["downloadUrl"] is None, "it is not there yet"
+    videos.downloadable(video, 2)
+    made = playback(client, private)
+    assert made["downloadUrl"].endswith(f"/~{signature_of(made)}/catchup.mp4")
+
+
+def test_what_is_made_of_a_live_signed_channel_has_addresses_before_it_begins(client, private):
+    client.put(f"/v1/live/{private['id']}", json={"dvr": True, "thumbnail": True})
+    made = playback(client, private)
+    assert made["dvrUrl"].endswith(f"/~{signature_of(made)}/master_dvr.m3u8")
+    assert made["thumbnailUrl"] is None, "there is no picture yet"
+
+
+def test_channel_and_video_objects_stay_as_they_are_whoever_asks_and_whenever(
+    client, private, lifecycle, now, holder
+):
+    keep_everything(client, lifecycle, private, now)
+    shown = client.get(f"/v1/live/{private['id']}").json["data"]
+    listed = client.get("/v1/video").json["data"]
+    playback(client, private, expiresIn=1)
+    assert client.get(f"/v1/live/{private['id']}").json["data"] == shown
+    assert holder(role="read").get("/v1/video").json["data"] == listed
+    told = [each for each in client.get("/v1/event").json["data"] if each["event"] == "video_ready"]
+    assert told[-1] | shown == told[-1]
+    assert told[-1]["video"] in listed
+    assert "~" not in str([shown, listed, told])
+    made = playback(client, private)
+    opened = {url.rpartition("/")[2] for url in [made["videoUrl"], *made["recordUrl"]]}
+    assert opened == {each["url"].rpartition("/")[2] for each in listed}, "a file is found by its name"
 
 
 @pytest.mark.parametrize("value", [0, 604801, "60", 1.5, None, True])

@@ -159,6 +159,33 @@ def test_a_group_that_lacks_pictures_is_not_shown(config, packager):
     assert uris(config)[-1] == "ses_1/2.ts"
 
 
+@pytest.mark.parametrize("half_comes", ["first", "last"])
+def test_of_two_transcoders_that_make_the_same_the_one_that_made_all_of_it_counts(
+    config, packager, half_comes
+):
+    nginx = Transcoded(config, "ses_1")
+    nginx.begin(packager)
+    nginx.segment(2)
+    data, groups = (RECORDING / "2.ts").read_bytes(), nginx.folder / NAME / GROUPS
+    pictures = [frame for frame in ts.frames(data) if frame.video]
+
+    def half() -> None:
+        (groups / "0-2.ts").write_bytes(data[: pictures[len(pictures) // 2].offset])
+
+    steps = [half, lambda: nginx.transcode(2, run=1)]
+    nginx.transcode(3)  # of a segment that is still to come: it is kept for that
+    for pause, step in enumerate(steps if half_comes == "first" else reversed(steps)):
+        step()
+        look(packager, NOW_MS + 2000 + pause)
+    assert uris(config)[-1] == "ses_1/360p/2.ts"
+    assert (nginx.folder / NAME / "2.ts").read_bytes() == data
+    nginx.transcode(3, run=1)
+    nginx.segment(3)
+    look(packager, NOW_MS + 3000)
+    assert uris(config)[-1] == "ses_1/360p/3.ts"
+    assert [path.name for path in groups.iterdir() if not path.name.endswith("-2.ts")] == []
+
+
 def test_the_next_packager_goes_on_with_what_players_have_seen(config, packager):
     nginx = Transcoded(config, "ses_1")
     nginx.begin(packager)

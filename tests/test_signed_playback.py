@@ -39,7 +39,7 @@ def files_of(box, channel) -> list[str]:
 
 
 def test_a_signature_opens_playlists_and_segments_and_a_browser_plays_them(box):
-    made = box.create(playback="signed")
+    made = box.create(playback="signed", dvr=True, record=True, thumbnail=True)
     with Encoder(box, made["streamToken"]), chromium() as browser:
         box.await_status(made["id"], "live")
         opened = playback(box, made)
@@ -56,6 +56,21 @@ def test_a_signature_opens_playlists_and_segments_and_a_browser_plays_them(box):
         assert segment["Cache-Control"] == "private, max-age=31536000, immutable"
         assert segment["Access-Control-Allow-Origin"] == "*"
         assert head(opened["livestreamUrl"])["Cache-Control"] == "no-store"
+        opened |= until(lambda: (new := playback(box, made))["thumbnailUrl"] and new, 10, "a picture")
+        for name in ("dvrUrl", "thumbnailUrl"):
+            assert status_of(box, opened[name]) == 200, name
+
+    box.call("DELETE", f"/v1/live/{made['id']}")
+    shown = until(
+        lambda: (it := box.channel(made["id"]))["recordUrl"] and it["videoUrl"] and it, 20, "videos"
+    )
+    left = playback(box, made)
+    assert left["livestreamUrl"] is left["dvrUrl"] is None
+    for plain, url in zip(
+        (shown["videoUrl"], *shown["recordUrl"]), (left["videoUrl"], *left["recordUrl"]), strict=True
+    ):
+        assert [status_of(box, plain), status_of(box, url)] == [403, 200]
+    until(lambda: status_of(box, left["storyboardUrl"]) == 200, 15, "the storyboard")
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")
 
 

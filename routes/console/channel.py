@@ -74,7 +74,7 @@ def invite(channel_id: str) -> Response:
     form = Form.sent(PlaybackCreate())
     with form.asking():
         expires_in = form.load()["expires_in"]
-        made = playback.addresses(channel, None, expires_in, box.links, box.signer, utcnow())
+        made = playback.addresses(channel, expires_in, box.links, box.signer, utcnow())
         return page("console/channel_invite.html", channel=channel, made=made, qr=qr_code(made["watch_url"]))
     return go(".read", channel_id=channel.id)
 

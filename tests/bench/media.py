@@ -1,4 +1,4 @@
-"""`script/bench media`: what a channel with nothing to transcode costs, and how soon it can be played.
+"""`script/bench media`: how late a channel is on screen, what it costs with nothing to transcode, how soon it plays.
 
 Encoders copy a file that was encoded before, so that they cost next to nothing themselves. The peer is nginx-rtmp with
 its own HLS, fed by the same file in the same round.
@@ -8,32 +8,48 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from media.ffmpeg import program
+from tests.bench import latency
 from tests.bench.golive import peer_nginx
 from tests.bench.table import Row
 from tests.box import FFMPEG, Box
 from tests.waiting import until
 
-CHANNELS = (1, 8, 20)
-MEASURED_S = 20.0
 AT_ONCE = 8
 MODES = ("normal", "low-latency", "ultra-low-latency")
 PEER = "nginx-rtmp's own HLS"
 
 
-def rows(folder: Path, rounds: int) -> list[Row]:
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: so many channels at once, each for so long, and latency for so long in each mode."""
+
+    channels: tuple[int, ...]
+    cost_s: float
+    latency_s: int
+    groups_s: tuple[int, ...] = (1,)
+
+
+WHOLE = Extent((1, 8, 20), 20.0, 120)
+QUICK = Extent((1, 8), 5.0, 15)
+
+
+def rows(folder: Path, rounds: int, extent: Extent = WHOLE) -> list[Row]:
     source = folder / "source.flv"
     make_source(source)
     folder.joinpath("box").mkdir()
     box = Box(folder / "box")
     box.start()
     try:
-        found = [row for count in CHANNELS for row in cost_rows(box, folder, source, count, rounds)]
-        found += instead_rows(folder, source, CHANNELS[1], rounds)
+        found = latency.rows(box, folder, extent.latency_s, list(extent.groups_s))
+        for count in extent.channels:
+            found += cost_rows(box, folder, source, count, extent.cost_s, rounds)
+        found += instead_rows(folder, source, extent.channels[1], extent.cost_s, rounds)
         return found + [time_row(box, source, mode, folder, rounds) for mode in MODES]
     finally:
         box.stop()
@@ -79,18 +95,18 @@ def publishing(source: Path, urls: list[str]) -> Iterator[None]:
             each.wait()
 
 
-def cost_rows(box: Box, folder: Path, source: Path, count: int, rounds: int) -> list[Row]:
+def cost_rows(box: Box, folder: Path, source: Path, count: int, seconds: float, rounds: int) -> list[Row]:
     """Beyond what the same processes take when nobody publishes."""
     cpu, memory, peer_cpu, peer_memory = [], [], [], []
     for _ in range(rounds):
-        idle = cost(processes(box), MEASURED_S / 4)
+        idle = cost(processes(box), seconds / 4)
         made = [box.create(transcodeProfile="720p", stopTimeout=0) for _ in range(count)]
         with publishing(
             source, [f"rtmp://127.0.0.1:{box.rtmp_port}/live/{each['streamToken']}" for each in made]
         ):
             for each in made:
                 box.await_status(each["id"], "live", 20)
-            busy = cost(processes(box), MEASURED_S)
+            busy = cost(processes(box), seconds)
         for each in made:
             box.call("DELETE", f"/v1/live/{each['id']}?delete=true")
         cpu.append((busy[0] - idle[0]) * 100 / count)
@@ -100,7 +116,7 @@ def cost_rows(box: Box, folder: Path, source: Path, count: int, rounds: int) -> 
             idle = cost(workers, 1)
             with publishing(source, [f"rtmp://127.0.0.1:{port}/live/peer{n}" for n in range(count)]):
                 until(lambda: len(list(hls.glob("*.m3u8"))) == count, 20, "the peer's playlists")
-                busy = cost(workers, MEASURED_S)
+                busy = cost(workers, seconds)
         peer_cpu.append((busy[0] - idle[0]) * 100 / count)
         peer_memory.append((busy[1] - idle[1]) / count)
     return [
@@ -109,7 +125,7 @@ def cost_rows(box: Box, folder: Path, source: Path, count: int, rounds: int) -> 
     ]
 
 
-def instead_rows(folder: Path, source: Path, count: int, rounds: int) -> list[Row]:
+def instead_rows(folder: Path, source: Path, count: int, seconds: float, rounds: int) -> list[Row]:
     """What was done before decision 8: an ffmpeg for each channel reads it again and writes its segments."""
     cpu, memory, peer_cpu, peer_memory = [], [], [], []
     for _ in range(rounds):
@@ -120,7 +136,7 @@ def instead_rows(folder: Path, source: Path, count: int, rounds: int) -> list[Ro
                 urls = [f"rtmp://127.0.0.1:{port}/live/peer{n}" for n in range(count)]
                 with publishing(source, urls), packaging(hls, urls if with_ffmpeg else []) as ffmpegs:
                     until(lambda hls=hls: len(list(hls.glob("*.m3u8"))) == count, 30, "playlists")
-                    busy = cost(workers + ffmpegs, MEASURED_S)
+                    busy = cost(workers + ffmpegs, seconds)
             (cpu, peer_cpu)[series].append((busy[0] - idle[0]) * 100 / count)
             (memory, peer_memory)[series].append((busy[1] - idle[1]) / count)
     return [
