@@ -115,7 +115,7 @@ def not_pictured(channel_id: str) -> None:
 def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: datetime) -> None:
     """Whether what comes in is kept has changed, by what room there is on disk.
 
-    Said once: on a full disk whoever says it may not get further, and say it again.
+    Said once in a broadcast: on a full disk whoever says it may not get further, and say it again.
     """
     with database.atomic():
         channel = Channel.named(channel_id)
@@ -123,6 +123,8 @@ def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: da
             return
         kinds = ("storage_low", "storage_enough")
         told = (TimelineEntry.channel == channel.pk) & TimelineEntry.kind.in_(kinds)
+        if running := Session.open_of(channel):
+            told &= TimelineEntry.time >= running.start_time
         last = TimelineEntry.select().where(told).order_by(TimelineEntry.pk.desc()).first()
         kind = kinds[enough]
         if last is None or last.kind != kind or not last.detail["reason"].startswith(what):

@@ -6,11 +6,13 @@ import subprocess
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from config import from_env
+from db import utcnow
 from keeper import told_of
 from live import videos
 from media import index, playlists
@@ -140,6 +142,16 @@ def test_what_the_disk_costs_a_channel_is_noted_once_until_it_changes(client, ch
         "Lower (1 MB are free)",
         "Low (1 MB are free)",
     ]
+
+
+def test_the_next_broadcast_on_a_disk_that_is_low_again_is_told_of_it(client, hooks, channel, now, db):
+    videos.storage_changed(channel["id"], False, "Low", "1 MB are free", now - timedelta(days=1))
+    hooks.publish(channel["streamToken"])
+    for _ in range(2):
+        videos.storage_changed(channel["id"], False, "Low", "1 MB are free", utcnow())
+    told = client.get(f"/v1/live/{channel['id']}/event").json["data"]
+    assert [each["event"] for each in told[:2]] == ["storage_low", "published"]
+    assert [each["event"] for each in told].count("storage_low") == 2
 
 
 @pytest.mark.box
