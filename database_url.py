@@ -4,6 +4,7 @@ import re
 from importlib.util import find_spec
 
 SERVER = "postgresql://"
+UNCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
 
 
 def is_on_server(url: str) -> bool:
@@ -15,6 +16,9 @@ def problem_of(url: str) -> str | None:
     if is_on_server(url):
         if not re.fullmatch(rf"{SERVER}[^/?#\s]*/[^/?#\s]+(\?[^#\s]*)?", url):
             return "must name a database, as in postgresql://user@host/database."
+        # The driver would repeat the password, or the end of it as a host that it does not find.
+        if UNCODED.search(url) or url.partition("?")[0].count("@") > 1:
+            return "has a % or @ in its password that has to be written as %25 or %40."
         if find_spec("psycopg") is None:
             return (
                 "names a PostgreSQL database, for which psycopg is missing: "

@@ -130,6 +130,13 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(name, value):
     assert found[0].endswith((".", "\\ (nginx reads it): " + value))
 
 
+@pytest.mark.parametrize("password", ["se%cret", "se@cret", "se%00cret"])
+def test_a_password_that_the_driver_would_repeat_is_refused_and_not_told(password):
+    [told] = problems(DATABASE_URL=f"postgresql://live:{password}@db.example/live")
+    assert told.startswith("DATABASE_URL has a % or @ in its password")
+    assert "cret" not in told
+
+
 def test_everything_that_is_wrong_is_said_at_once():
     found = problems(**{name: values[0] for name, values in WRONG.items()})
     named = {problem.partition(" ")[0] for problem in found}
