@@ -16,7 +16,7 @@ import pytest
 from tests.box import PROJECT, Encoder, free_ports
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.xdist_group("box")]
+pytestmark = pytest.mark.box
 
 # Of nginx and supervisord, whose lines are their own, and of script/server itself.
 NOT_OURS = re.compile(r"\d{4}[-/]\d\d[-/]\d\d |nginx: |media: |Stopped|supervisord|Making|Installing|Waiting")

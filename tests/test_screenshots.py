@@ -95,7 +95,6 @@ def test_it_finds_what_is_wrong_with_a_page_and_nothing_where_all_is_well(tmp_pa
 
 
 @pytest.mark.box
-@pytest.mark.xdist_group("box")
 def test_the_script_leaves_a_picture_of_each_page_in_each_look(tmp_path):
     pages = ["sign-in-over", "channels-filtered"]
     asked = [PROJECT / "script/screenshots", tmp_path / "pictures", "--only", ",".join(pages)]
