@@ -190,7 +190,7 @@ def goes_on_while_full(box) -> None:
         assert low["event"] == "storage_low"
         assert "nothing more is kept" in low["detail"]["reason"]
         assert not index.read_job(folder).keep
-        assert "room on disk: level 1" in box.log.read_text()
+        until(lambda: "room on disk: level 1" in box.log.read_text(), 10, "the log has come through its pipe")
         assert box.create()["id"], "the database goes on"
         goes_on(box, kept)
         assert noted(box, dvr) == [], "it does without nothing yet"

@@ -84,7 +84,7 @@ def test_a_doubled_key_and_a_key_in_the_server_are_refused_and_no_timeline_tells
     assert refusals(box, made["id"]) == []
     said = "no channel: refused, unknown_token"
     assert f"`{said}`" in TEXT
-    assert said in box.log.read_text()
+    until(lambda: said in box.log.read_text(), 10, "the log has come through its pipe")
 
 
 @pytest.mark.box

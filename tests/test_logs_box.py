@@ -23,8 +23,8 @@ NOT_OURS = re.compile(r"\d{4}[-/]\d\d[-/]\d\d |nginx: |media: |Stopped|superviso
 
 
 def lines(box) -> list[dict]:
-    """Every line of ours; each is one."""
-    text = box.log.read_text().splitlines()
+    """Every line of ours that is there to its end; each is one."""
+    text = box.log.read_bytes().rpartition(b"\n")[0].decode().splitlines()
     assert [line for line in text if not line.startswith("{") and not NOT_OURS.match(line)] == []
     return [json.loads(line) for line in text if line.startswith("{")]
 

@@ -97,7 +97,9 @@ def der(signed: Signed) -> bytes:
 
 
 def histories(box: Box, channels: dict[str, str]) -> list[list[str]]:
-    return [[each["event"] for each in box.timeline(channel)] for channel in channels.values()]
+    """But for health, which a busy machine changes."""
+    every = [[each["event"] for each in box.timeline(channel)] for channel in channels.values()]
+    return [[event for event in events if event not in ("unstable", "stable")] for events in every]
 
 
 def test_the_encoders_own_address_arrives_through_rtmps(secured, on_air):
