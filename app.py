@@ -140,7 +140,7 @@ def _finish(response: Response) -> Response:
         request.method, request.url_rule.rule if request.url_rule else "none", response.status_code, took
     )
     # A hook's path holds the installation's secret, a studio's page the secret of its link.
-    top = request.path.split("/")[1]
+    top = request.path.lstrip("/").partition("/")[0]
     path = f"/{top}/..." if top in ("hooks", "studio") else request.path
     log.info(
         *("%s %s %d %.0f ms", request.method, path, response.status_code, took * 1000),

@@ -2,9 +2,11 @@
 in a file of its own: db_sqlite.py."""
 
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from db_postgresql import Postgres
 
     Bound = db_sqlite.Sqlite | Postgres
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -84,6 +88,33 @@ def _server_at(url: str) -> "Postgres":
     from db_postgresql import at  # its driver takes a while to import, for nothing beside a file
 
     return at(url)
+
+
+def after_commit(act: Callable[[], object]) -> None:
+    """Do this once what is being written is committed. Should it fail, that is for the log: the commit stands, and
+    peewee would take it for one that failed."""
+    database.after_commit(partial(_carefully, act))
+
+
+def _carefully(act: Callable[[], object]) -> None:
+    try:
+        act()
+    except Exception:
+        log.exception("what follows a commit failed")
+
+
+@contextmanager
+def part() -> Iterator[None]:
+    """A part of a transaction that may fail by itself; with it goes what it wanted done after the commit, which
+    peewee keeps."""
+    waiting = database._state.commit_callbacks
+    before = len(waiting)
+    try:
+        with database.atomic():
+            yield
+    except BaseException:
+        del waiting[before:]
+        raise
 
 
 class Schema(NamedTuple):

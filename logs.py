@@ -16,6 +16,8 @@ from typing import Any
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
+TRACE = 2500
+
 # What every record has; the rest is what its `extra` brought.
 OWN = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
@@ -53,10 +55,15 @@ class _Json(logging.Formatter):
             line["requestId"] = current
         line |= {name: value for name, value in vars(record).items() if name not in OWN}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _end_of(self.formatException(record.exc_info))
         text = json.dumps(line, ensure_ascii=False, separators=(",", ":"), default=str)
         # JSON leaves some alone that end a line for readers (U+2028), or turn a terminal's writing around.
         return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _end_of(trace: str) -> str:
+    """A line longer than a pipe's 4 KiB could be parted, and another process's come between."""
+    return trace if len(trace) <= TRACE else f"... {trace[-TRACE:]}"
 
 
 def _escaped(char: str) -> str:

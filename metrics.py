@@ -222,6 +222,11 @@ def _box(known: Mapping[str, Any], config: Config) -> Iterator[Metric]:
             "When the TLS certificate in use expires, in seconds since 1970",
             shown.not_valid_after_utc.timestamp(),
         )
+        yield _is(
+            "certificate_not_before_timestamp_seconds",
+            "When the TLS certificate in use became valid, in seconds since 1970",
+            shown.not_valid_before_utc.timestamp(),
+        )
     yield InfoMetricFamily(
         "livestream_build", "Versions of the product and what it runs on", known["versions"]
     )

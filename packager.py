@@ -90,11 +90,14 @@ class Packager:
 
     def _make_room(self, links: dict[str, Path], now_ms: int) -> None:
         """Nobody can write: nginx no segment, the worker no word that DVR is to be shortened. Then all starts over."""
+        log.warning("the disk is full to the last byte: making room", extra={"event": "disk_full"})
         for session_id, link in links.items():
             try:
                 make_room(link.resolve(strict=True), now_ms)
+            except FileNotFoundError:
+                continue  # it is being removed
             except OSError as error:
-                log.error("no room can be made in %s: %s", session_id, error)
+                log.error("no room can be made in %s: %s", session_id, error, extra={"sessionId": session_id})
         self.broadcasts.clear()
 
     def _finish(self, session_id: str, now_ms: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, fn
 
-from db import database, from_ms, run, to_ms
+from db import database, from_ms, part, run, to_ms
 from delivery import schedule, signature, tally
 from models import Attempt, Delivery, DeliveryStatus, Webhook
 
@@ -120,7 +120,7 @@ def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) 
 
 def record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[], float]) -> None:
     """Keep tries and settle what follows: delivered, another try, failed, or a webhook turned off."""
-    with database.atomic():
+    with part():
         rows = _states([job.pk for job, _ in results])
         known = [(job, outcome, rows[job.pk]) for job, outcome in results if job.pk in rows]
         # Where the lease ran out and somebody tried again, theirs decides.

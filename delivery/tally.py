@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import Protocol
 
-from db import database
+from db import after_commit
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +55,15 @@ tally = Tally()
 
 
 def tried(job: Job, outcome: Outcome) -> None:
-    database.after_commit(partial(_tried, job, outcome))
+    after_commit(partial(_tried, job, outcome))
 
 
 def given_up(job: Job, why: str) -> None:
-    database.after_commit(partial(_given_up, job, why))
+    after_commit(partial(_given_up, job, why))
 
 
 def turned_off(webhook_id: str, reason: str) -> None:
-    database.after_commit(partial(_turned_off, webhook_id, reason))
+    after_commit(partial(_turned_off, webhook_id, reason))
 
 
 def why(outcome: Outcome) -> str:

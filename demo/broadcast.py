@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from demo.picture import Picture
@@ -48,21 +49,31 @@ class Broadcast:
     def clean_up(self) -> None:
         """Whatever happened, and as far as it came."""
         self.picture.stop()
-        try:
-            for path in self._made():
+        for path in self._made():
+            try:
                 self.place.call("DELETE", path)
-        except DemoError as error:
-            report(f"Left behind: {error}")
+            except DemoError as error:
+                report(f"Left behind: {error}")
 
     def _made(self) -> list[str]:
         """Asked for, not remembered: Ctrl-C can come between a call and its answer."""
-        channels = self.place.call("GET", f"/v1/live?accountId={ACCOUNT}&tags={self.mark}")
-        webhooks = self.place.call("GET", "/v1/webhook?length=100")
-        ours = [each["id"] for each in webhooks if each["uri"] == self.receiver.url]
+        try:
+            channels = self.place.call("GET", f"/v1/live?accountId={ACCOUNT}&tags={self.mark}")
+            webhooks = [each for each in self._webhooks() if each["uri"] == self.receiver.url]
+        except DemoError as error:
+            report(f"What was made cannot be asked for: {error}")
+            return []
         return [
             *(f"/v1/live/{each['id']}?delete=true" for each in channels),
-            *(f"/v1/webhook/{each}" for each in ours),
+            *(f"/v1/webhook/{each['id']}" for each in webhooks),
         ]
+
+    def _webhooks(self) -> Iterator[dict[str, Any]]:
+        for page in count():
+            found = self.place.call("GET", f"/v1/webhook?length=100&page={page}")
+            yield from found
+            if len(found) < 100:
+                return
 
     def _create(self) -> None:
         asked = {"uri": self.receiver.url, "event": "all", "accountId": ACCOUNT, "description": "script/demo"}

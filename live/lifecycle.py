@@ -13,7 +13,7 @@ from typing import Any
 from peewee import IntegrityError
 
 import audit
-from db import database, run, to_ms
+from db import after_commit, database, run, to_ms
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock, fulltext
 from live.arrival import Arrival, RefusedError, given_up
@@ -65,7 +65,7 @@ class Lifecycle:
                     note(channel, "scheduled", now, startAt=iso(channel.start_at))
                 audit.record("create", "channel", channel.id, channel.account_id, now)
                 self._keep(channel, None)
-                database.after_commit(self.ring)
+                after_commit(self.ring)
         except IntegrityError as error:  # two creates with the same token, on a database that lets both look
             raise _in_use() from error
         return channel

@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from db import database
+from db import after_commit
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def told() -> dict[str, int]:
 
 def tell_later(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:
     """After the commit of the transaction that this is called in; not at all if it is rolled back."""
-    database.after_commit(partial(_tell, kind, channel_id, detail))
+    after_commit(partial(_tell, kind, channel_id, detail))
 
 
 def _tell(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:

