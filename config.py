@@ -134,7 +134,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
     http_port, rtmp_port = env.port("HTTP_PORT", 8080), env.port("RTMP_PORT", 1935)
     media_server = env.choice("MEDIA_SERVER", MEDIA_SERVERS, default_media_server())
     tls_cert, tls_key = env.file("TLS_CERT"), env.file("TLS_KEY")
-    schemes = ("https",) if tls_cert else ("http", "https")
+    schemes = ("https",) if tls_cert and media_server != "none" else ("http", "https")
     own_url = (
         f"{schemes[0]}://{own_address()}:{http_port}"
         if media_server != "none"

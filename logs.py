@@ -24,7 +24,7 @@ OWN = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 
 class _Text(logging.Formatter):
     def __init__(self, process: str) -> None:
-        super().__init__(f"%(asctime)s.%(msecs)03d {process:6} %(levelname)-7s %(message)s", "%H:%M:%S")
+        super().__init__(f"%(asctime)s.%(msecs)03d {process:8} %(levelname)-7s %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         # What strangers send (a path, an address) must not begin a line of its own or colour the terminal.

@@ -109,6 +109,11 @@ def _public(config: Config) -> Iterator[Finding]:
     try:
         answer = sockets.ask("GET", parts.hostname or "", port, f"{parts.path}/v1", tls=trusted)
         answers = answer.status == 200
+        if answer.status == 308:
+            yield warning(
+                "web", f"PUBLIC_URL {config.public_url} leads to HTTPS", "Are TLS_CERT and TLS_KEY set here?"
+            )
+            return
     except ssl.SSLCertVerificationError as error:
         yield warning(
             "web",

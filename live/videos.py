@@ -121,14 +121,15 @@ def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: da
         channel = Channel.named(channel_id)
         if channel is None:
             return
-        kinds = ("storage_low", "storage_enough")
-        told = (TimelineEntry.channel == channel.pk) & TimelineEntry.kind.in_(kinds)
+        told = (TimelineEntry.channel == channel.pk) & TimelineEntry.kind.in_(
+            ("storage_low", "storage_enough")
+        )
         if running := Session.open_of(channel):
             told &= TimelineEntry.time >= running.start_time
         last = TimelineEntry.select().where(told).order_by(TimelineEntry.pk.desc()).first()
-        kind = kinds[enough]
-        if last is None or last.kind != kind or not last.detail["reason"].startswith(what):
-            note(channel, kind, now, reason=f"{what} ({room})")
+        if last and (last.kind == "storage_enough") == enough and last.detail["reason"].startswith(what):
+            return
+        note(channel, "storage_enough" if enough else "storage_low", now, reason=f"{what} ({room})")
 
 
 def of_channel(channel_id: str) -> list[Video]:

@@ -76,7 +76,8 @@ class Intake:
         known = len(self.video), len(self.audio)
         found = list(ts.frames(data))
         self._describe(data, found)
-        self._guess_rate(found)
+        if self.video and (fps := guessed_rate(found)):  # until a segment has been measured
+            self.video["fps"] = fps
         return (len(self.video), len(self.audio)) != known
 
     def _open(self) -> None:
@@ -152,12 +153,6 @@ class Intake:
         elif heard and "mp4a" not in self.codecs:
             self.codecs = ",".join(filter(None, [self.codecs, "mp4a.40.2"]))
 
-    def _guess_rate(self, found: list[ts.Frame]) -> None:
-        """By its first pictures, until a segment has been measured."""
-        times = sorted(frame.pts for frame in found if frame.video)
-        if self.video and len(times) > GUESSED_BY and (span := ts.seconds_between(times[0], times[-1])) > 0:
-            self.video["fps"] = round((len(times) - 1) / span, 2)
-
     def _measure(self, data: bytes, found: list[ts.Frame], seconds: float, broken: bool) -> None:
         groups = []
         if broken:
@@ -204,3 +199,12 @@ class Intake:
             ),
             "average": round(sum(each.size for each in self.measures) * 8 / span) if span else 0,
         }
+
+
+def guessed_rate(found: list[ts.Frame]) -> float | None:
+    """Pictures a second, by the first of them. They are decoded at an even pace, but with B-frames shown out of turn:
+    by the times of showing, some between those that have come would be missing."""
+    times = [frame.dts for frame in found if frame.video]
+    if len(times) <= GUESSED_BY or (span := ts.seconds_between(times[0], times[-1])) <= 0:
+        return None
+    return round((len(times) - 1) / span, 2)

@@ -53,7 +53,8 @@ def _form(text: str) -> dict[str, str]:
             text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=100
         )
     except ValueError as error:
-        raise UnreadableError(f"The body is not a form: {error}.") from None
+        hint = " It looks like JSON: send Content-Type: application/json with it." if text[:1] in "{[" else ""
+        raise UnreadableError(f"The body is not a form: {error}.{hint}") from None
     return _once_each(pairs)
 
 

@@ -70,13 +70,13 @@ def test_a_broadcast_comes_back_as_the_same_channel_at_the_same_address(box):
     made = box.create()
     with Encoder(box, made["streamToken"]):
         box.await_status(made["id"], "live")
-        first = until(lambda: box.playlist(made["id"]), 5, "a playlist")
+        first = until(lambda: box.playlist(made["id"]), 15, "a playlist")
     box.await_status(made["id"], "init")
     assert box.get(f"/play/{made['id']}/master.m3u8"), "players may keep their address while nobody sends"
 
     with Encoder(box, made["streamToken"]):
         box.await_status(made["id"], "live")
-        second = until(lambda: box.playlist(made["id"]), 5, "a playlist")
+        second = until(lambda: box.playlist(made["id"]), 15, "a playlist")
     assert (discontinuity(first), discontinuity(second)) == (0, 1)
     assert sequence(second) > sequence(first)
     assert len(box.sessions(made["id"])) == 2

@@ -107,7 +107,7 @@ def test_catch_up_is_the_whole_broadcast_over_a_reconnection_and_recordings_are_
         broadcast(box, made)
         box.call("DELETE", f"/v1/live/{channel_id}")
         began = time.monotonic()
-        channel = until(lambda: (it := box.channel(channel_id))["videoUrl"] and it, 5, "the catch-up")
+        channel = until(lambda: (it := box.channel(channel_id))["videoUrl"] and it, 15, "the catch-up")
         print(f"ready {time.monotonic() - began:.2f} s after ended")
         until(lambda: len(videos(box, channel_id)) == 3, 10, "both recordings")
         told = until(lambda: len(receiver.bodies()) == 3 and receiver.bodies(), 10, "three events")
@@ -269,7 +269,7 @@ def test_of_a_deleted_channel_nothing_is_left_within_ten_seconds_not_even_while_
         assert {path.rpartition(".")[2] for path in served} == {"m3u8", "ts", "mp4", "jpg"}
         assert box.call("DELETE", f"/v1/live/{made['id']}?delete=true")[0] == 204
         until(lambda: {status(box, path) for path in served} == {404}, 10, "nothing is served any more")
-        until(lambda: not folder.exists(), 5, "nothing is left")
+        until(lambda: not folder.exists(), 15, "nothing is left")
     assert videos(box, made["id"]) == []
 
 

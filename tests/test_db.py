@@ -5,7 +5,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -340,7 +340,7 @@ def test_a_part_of_a_transaction_that_fails_takes_along_what_it_wanted_done_afte
     followed = []
     with connection(), database.atomic():
         after_commit(lambda: followed.append("whole"))
-        with pytest.raises(ZeroDivisionError), part():
+        with suppress(ZeroDivisionError), part():
             after_commit(lambda: followed.append("part"))
             raise ZeroDivisionError
     assert followed == ["whole"]

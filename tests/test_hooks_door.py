@@ -138,7 +138,7 @@ def test_no_log_line_holds_a_token_or_the_secret(hooks, live, caplog):
     hooks.publish(live.stream_token, 2)
     hooks.publish_done(live.stream_token, 1)
     hooks.client.post(hooks.path, data=b"call=publish&name=" + live.stream_token.encode(), content_type=FORM)
-    assert "refused: busy" in caplog.text
+    assert "refused, busy" in caplog.text
     lines = [record.getMessage() for record in caplog.records if record.name != "peewee"]
     assert not [line for line in lines if live.stream_token in line or hooks.path.split("/")[3] in line]
 

@@ -86,7 +86,7 @@ def test_a_killed_web_disturbs_nothing_and_a_departure_it_missed_is_noticed(box,
 def test_without_the_api_the_public_port_says_so_in_the_envelope(box):
     web = box.pid("web")
     os.kill(web, signal.SIGKILL)
-    status, reply = until(lambda: not_ready(box), 5, "a 503")
+    status, reply = until(lambda: not_ready(box), 15, "a 503")
     assert status == 503
     assert reply["ec"] == 50300
     until(box.ready, 20, "the API is back")

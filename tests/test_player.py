@@ -199,9 +199,9 @@ def test_the_broadcaster_sees_key_preview_and_time_on_air(box, browser):
     wait_for(browser, "return document.querySelector('.badge').textContent === 'Waiting'", 5)
     assert key.get_property("value") != made["streamToken"]
     browser.find_element(By.CSS_SELECTOR, "[data-show]").click()
-    until(lambda: key.get_property("value") == made["streamToken"], 5, "the key is shown")
+    until(lambda: key.get_property("value") == made["streamToken"], 15, "the key is shown")
     browser.find_element(By.CSS_SELECTOR, "[data-show]").click()
-    until(lambda: key.get_property("value") != made["streamToken"], 5, "the key is hidden")
+    until(lambda: key.get_property("value") != made["streamToken"], 15, "the key is hidden")
     with Encoder(box, made["streamToken"]):
         wait_for(browser, PLAYS, 25)
         wait_for(browser, "return document.querySelector('.headline').textContent === 'You are live'", 5)
@@ -217,7 +217,7 @@ def test_no_log_names_a_studio_link_also_while_the_api_is_down(own_box):
     path = address.removeprefix(own_box.url)
     web = own_box.pid("web")
     psutil.Process(web).kill()
-    until(lambda: own_box.call("GET", "/watch/nobody", token=False)[0] == 503, 5, "web is down")
+    until(lambda: own_box.call("GET", "/watch/nobody", token=False)[0] == 503, 15, "web is down")
     own_box.call("GET", path, token=False)
     own_box.await_pid("web", web)
     until(lambda: "Time on air" in own_box.get(path), 20, "the page is back")

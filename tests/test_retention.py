@@ -213,7 +213,7 @@ def test_a_publisher_is_let_in_at_once_while_very_much_is_removed(config, client
     removing.join()
     assert sum(steps) > 1000
     assert len(waits) > 10
-    assert sorted(waits)[len(waits) // 2] < 0.05
+    assert sorted(waits)[len(waits) // 2] < 0.15
 
 
 @pytest.mark.sqlite

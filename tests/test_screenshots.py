@@ -98,7 +98,7 @@ def test_it_finds_what_is_wrong_with_a_page_and_nothing_where_all_is_well(tmp_pa
 def test_the_script_leaves_a_picture_of_each_page_in_each_look(tmp_path):
     pages = ["sign-in-over", "channels-filtered"]
     asked = [PROJECT / "script/screenshots", tmp_path / "pictures", "--only", ",".join(pages)]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=170)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (
         0,
         [f"2 pages are in {tmp_path / 'pictures'}, 0 findings."],

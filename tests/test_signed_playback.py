@@ -96,7 +96,7 @@ def test_a_signature_that_is_wrong_or_anothers_or_over_opens_nothing(box):
             # What is no signature at all is no address either.
             assert status_of(box, address.format("nonsense")) == 404
         address = f"/play/{made['id']}/~{short}/source.m3u8"
-        until(lambda: status_of(box, address) == 403, 5, "a player is cut off when its time is over")
+        until(lambda: status_of(box, address) == 403, 15, "a player is cut off when its time is over")
         assert time.time() > int(short.split("-")[0])
     for each in (made, other):
         box.call("DELETE", f"/v1/live/{each['id']}?delete=true")
@@ -109,10 +109,10 @@ def test_a_channel_that_becomes_signed_closes_at_once_and_opens_again(box):
         box.await_status(made["id"], "live")
         assert status_of(box, address) == 200
         box.call("PUT", f"/v1/live/{made['id']}", {"playback": "signed"})
-        until(lambda: status_of(box, address) == 403, 3, "it is closed")
+        until(lambda: status_of(box, address) == 403, 15, "it is closed")
         signed = playback(box, made)["livestreamUrl"]
         assert status_of(box, signed) == 200
         box.call("PUT", f"/v1/live/{made['id']}", {"playback": "public"})
-        until(lambda: status_of(box, address) == 200, 3, "it is open")
+        until(lambda: status_of(box, address) == 200, 15, "it is open")
         assert status_of(box, signed) == 200, "whoever has a signed address watches on"
     box.call("DELETE", f"/v1/live/{made['id']}?delete=true")

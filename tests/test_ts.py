@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from media import h264, ts
+from media.intake import guessed_rate
 from tests.box import FFMPEG
 
 RECORDING = Path(__file__).parent / "fixtures/nginx-rtmp/hls"
@@ -35,6 +36,16 @@ def test_every_frame_of_a_recorded_segment_is_found(number):
     gaps = [ts.seconds_between(one.pts, two.pts) for one, two in itertools.pairwise(pictures)]
     assert all(abs(gap - 0.1) < 0.002 for gap in gaps)
     assert any(not frame.video for frame in found)
+
+
+def test_the_rate_is_guessed_right_wherever_a_growing_segment_with_b_frames_ends(tmp_path):
+    data = encoded(tmp_path, bf=3, g=25, preset="veryfast", b_strategy=0)
+    found = list(ts.frames(data))
+    pictures = [frame for frame in found if frame.video]
+    assert [frame.pts for frame in pictures] != sorted(frame.pts for frame in pictures), "there are B-frames"
+    guesses = [guessed_rate(pictures[:many]) for many in range(8, len(pictures))]
+    assert len(guesses) > 10
+    assert set(guesses) == {25.0}
 
 
 def test_time_stamps_go_on_from_one_segment_to_the_next():

@@ -60,6 +60,12 @@ def test_every_part_of_a_real_box_killed_in_turn_breaks_no_promise(own_box):
             witness.history.write("agreed", took=round(time.monotonic() - healed, 2))
             witness.insist("DELETE", f"/v1/live/{made[0]['id']}")
             witness.insist("DELETE", f"/v1/live/{made[1]['id']}?delete=true")
+        videos = "SELECT count(*) FROM event WHERE name = 'video_ready'"
+        until(
+            lambda: witness.rows(videos) != [(0,)],
+            60,
+            "the first's catch-up is made, which is the last event",
+        )
         pending = "SELECT count(*) FROM delivery WHERE status = 'pending'"
         until(lambda: witness.rows(pending) == [(0,)], 90, "every webhook is told")
         assert own_box.stop() == 0
