@@ -33,8 +33,8 @@ def hook(kind: str, secret: str) -> Response:
     except BadHookError as error:
         log.warning("hook not understood: %s", error)
         stream = None
-    status, headers = dialect.answer(stream)
-    return Response(status=status, headers=headers, content_type="text/plain")
+    said = dialect.answer(stream)
+    return Response(said.body, said.status, said.headers, content_type=said.content_type)
 
 
 def decide(told: Hook) -> str | None:

@@ -48,13 +48,23 @@ class Look:
     publishers: list[Publisher]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a callback is answered with."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = "text/plain"
+
+
 class Dialect(Protocol):
     """How a media server's callbacks are read and answered."""
 
     def parse_hook(self, body: bytes, args: Mapping[str, str]) -> Hook: ...
 
-    def answer(self, stream: str | None) -> tuple[int, dict[str, str]]:
-        """Status and headers for: let in under this name, "" for a mere yes, None for a refusal."""
+    def answer(self, stream: str | None) -> Answer:
+        """Let in under this name, "" for a mere yes, None for a refusal."""
 
 
 class MediaServer(Protocol):

@@ -18,7 +18,7 @@ import pycurl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
-from media.servers import BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers import Answer, BadHookError, Hook, Look, MediaServerError, Publisher
 from media.storage import media_server_user
 
 KIND = "nginx-rtmp"
@@ -52,11 +52,11 @@ def parse_hook(body: bytes, args: Mapping[str, str]) -> Hook:
     )
 
 
-def answer(stream: str | None) -> tuple[int, dict[str, str]]:
+def answer(stream: str | None) -> Answer:
     """A redirect renames the stream; any 2xx is a yes, and 403 closes the connection."""
     if stream is None:
-        return 403, {}
-    return (302, {"Location": stream}) if stream else (200, {})
+        return Answer(403)
+    return Answer(302, {"Location": stream}) if stream else Answer(200)
 
 
 def printable(text: str) -> str:
