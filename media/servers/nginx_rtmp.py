@@ -3,7 +3,6 @@
 Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp.md.
 """
 
-import errno
 import os
 import re
 import resource
@@ -14,19 +13,17 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 from xml.etree import ElementTree as ET  # our own nginx is the only writer of what is parsed here
 
-import pycurl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
 from media.servers import Answer, BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers.asking import Told, ask
 from media.storage import media_server_user
 
 KIND = "nginx-rtmp"
 CALLS = {"publish": "publish", "publish_done": "unpublish"}
-ASK_TIMEOUT_S = 2.0
 # From this release on `listen ... http2` is deprecated, and says so at each start.
 HTTP2_DIRECTIVE = (1, 25, 1)
-ANSWER_MAX = 16 * 1024 * 1024  # /stat says some 1 kB of a client
 TEMPLATES = Path(__file__).parent
 
 
@@ -123,46 +120,18 @@ class NginxRtmp:
         self.media_socket = media_socket
 
     def look(self) -> Look:
-        headers, body = self._ask("/stat")
-        return parse_stat(body, headers.get("x-instance", ""))
+        told = self._ask("/stat")
+        return parse_stat(told.body, told.headers.get("x-instance", ""))
 
     def drop(self, client_id: str) -> None:
         """Close a client's connection. By its number: a name could be someone else's by now."""
         self._ask("/control/drop/client?" + urlencode({"app": "live", "clientid": client_id}))
 
-    def _ask(self, path: str) -> tuple[dict[str, str], bytes]:
-        """The headers of the answer and its body. By curl, whose deadline is for all of it: the worker's other
-        steps wait meanwhile, and http.client would wait as long for each byte."""
-        headers: dict[str, str] = {}
-        body = bytearray()
-
-        def take_header(line: bytes) -> None:
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
-
-        def take_body(part: bytes) -> int | None:
-            body.extend(part)
-            return 0 if len(body) > ANSWER_MAX else None  # 0: no more of it
-
-        curl = pycurl.Curl()
-        try:
-            curl.setopt(pycurl.UNIX_SOCKET_PATH, str(self.media_socket))
-            curl.setopt(pycurl.URL, f"http://media{path}")
-            curl.setopt(pycurl.TIMEOUT_MS, round(ASK_TIMEOUT_S * 1000))
-            curl.setopt(pycurl.NOSIGNAL, 1)
-            curl.setopt(pycurl.HEADERFUNCTION, take_header)
-            curl.setopt(pycurl.WRITEFUNCTION, take_body)
-            curl.perform()
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
-        except pycurl.error as error:
-            gone = curl.getinfo(pycurl.OS_ERRNO) in (errno.ECONNREFUSED, errno.ENOENT)
-            what = "listen" if gone else "answer"
-            raise MediaServerError(f"nginx does not {what}: {error.args[1]}", gone=gone) from None
-        finally:
-            curl.close()
-        if status >= 400 and status != 404:
-            raise MediaServerError(f"nginx answers {status} to {path}", gone=False)
-        return headers, bytes(body)
+    def _ask(self, path: str) -> Told:
+        told = ask("nginx", f"http://media{path}", unix=self.media_socket)
+        if told.status >= 400 and told.status != 404:
+            raise MediaServerError(f"nginx answers {told.status} to {path}", gone=False)
+        return told
 
 
 def configuration(
