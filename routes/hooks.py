@@ -11,12 +11,12 @@ from db import utcnow
 from live.arrival import Arrival, RefusedError
 from media import index, storage
 from media.index import Job
-from media.servers import BadHookError, Dialect, Hook, nginx_rtmp
+from media.servers import BadHookError, Hook
+from media.servers.choice import DIALECTS
 from models import Session
 from routes.context import box
 
 log = logging.getLogger(__name__)
-DIALECTS: dict[str, Dialect] = {nginx_rtmp.KIND: nginx_rtmp}
 
 bp = Blueprint("hooks", __name__)
 

@@ -19,6 +19,8 @@ from wake import Bell, Doorman
 class ScriptedMediaServer:
     """Answers looks as told: what a real nginx says when it is gone or frozen cannot be had at will."""
 
+    name = "nginx"
+
     def __init__(self) -> None:
         self.answer: Look | MediaServerError = Look("nginx-rtmp/aa", [])
         self.dropped: list[str] = []

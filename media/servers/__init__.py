@@ -58,6 +58,15 @@ class Answer:
     content_type: str = "text/plain"
 
 
+@dataclass(frozen=True)
+class Announcement:
+    """A callback as a media server would make it, for trying out what is answered."""
+
+    query: str
+    body: str
+    content_type: str
+
+
 class Dialect(Protocol):
     """How a media server's callbacks are read and answered."""
 
@@ -66,9 +75,14 @@ class Dialect(Protocol):
     def answer(self, stream: str | None) -> Answer:
         """Let in under this name, "" for a mere yes, None for a refusal."""
 
+    def announcement(self, stream_token: str) -> Announcement:
+        """A publisher with this token, of a media server that does not exist."""
+
 
 class MediaServer(Protocol):
-    """A media server that can be looked at and told to drop a client."""
+    """A media server that can be looked at and told to drop a client. `name` is for people."""
+
+    name: str
 
     def look(self) -> Look: ...
 

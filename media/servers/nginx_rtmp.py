@@ -6,6 +6,7 @@ Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp
 import os
 import re
 import resource
+import secrets
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from xml.etree import ElementTree as ET  # our own nginx is the only writer of w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
-from media.servers import Answer, BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers import Announcement, Answer, BadHookError, Hook, Look, MediaServerError, Publisher
 from media.servers.asking import Told, ask
 from media.storage import media_server_user
 
@@ -54,6 +55,13 @@ def answer(stream: str | None) -> Answer:
     if stream is None:
         return Answer(403)
     return Answer(302, {"Location": stream}) if stream else Answer(200)
+
+
+def announcement(stream_token: str) -> Announcement:
+    fields = {"app": "live", "addr": "127.0.0.1", "clientid": 1, "call": "publish", "name": stream_token}
+    return Announcement(
+        f"instance={secrets.token_hex(6)}", urlencode(fields), "application/x-www-form-urlencoded"
+    )
 
 
 def printable(text: str) -> str:
@@ -116,6 +124,8 @@ def _audio(found: ET.Element | None) -> dict[str, str | int]:
 class NginxRtmp:
     """The running nginx, asked over a Unix socket that only its owner can reach."""
 
+    name = "nginx"
+
     def __init__(self, media_socket: Path) -> None:
         self.media_socket = media_socket
 
@@ -128,10 +138,14 @@ class NginxRtmp:
         self._ask("/control/drop/client?" + urlencode({"app": "live", "clientid": client_id}))
 
     def _ask(self, path: str) -> Told:
-        told = ask("nginx", f"http://media{path}", unix=self.media_socket)
+        told = ask(self.name, f"http://media{path}", unix=self.media_socket)
         if told.status >= 400 and told.status != 404:
             raise MediaServerError(f"nginx answers {told.status} to {path}", gone=False)
         return told
+
+
+def running(config: Config) -> NginxRtmp:
+    return NginxRtmp(config.media_socket)
 
 
 def configuration(
