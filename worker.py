@@ -30,7 +30,7 @@ from live.health import Monitor
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
-from live.reconcile import lost_all, reconcile
+from live.reconcile import lost_all, reconcile, sessions_of
 from live.retention import forget, give_back
 from live.telling import told
 from logs import set_up_logging
@@ -200,7 +200,7 @@ class Worker:
             return
         if self.media_problem:
             log.info("the media server answers again", extra={"event": "media_up"})
-        self.publishing = {publisher.stream for publisher in look.publishers}
+        self.publishing = sessions_of(look.publishers)
         self.media_seen_at, self.media_problem = mono, ""
         unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
         for client_id in unwanted:

@@ -30,11 +30,12 @@ class Hook:
 
 @dataclass(frozen=True)
 class Publisher:
-    """A publisher as the media server itself sees it now."""
+    """A publisher as the media server itself sees it now. `stream` is the name that our answer gave it, None where
+    the media server gives no names."""
 
     connection: str
     client_id: str
-    stream: str
+    stream: str | None
     bytes_in: int
     video: dict[str, Any] = field(default_factory=dict)
     audio: dict[str, Any] = field(default_factory=dict)
