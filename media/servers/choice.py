@@ -3,10 +3,13 @@
 from collections.abc import Callable
 
 from config import Config
-from media.servers import Dialect, MediaServer, nginx_rtmp
+from media.servers import Dialect, MediaServer, nginx_rtmp, srs
 
-DIALECTS: dict[str, Dialect] = {nginx_rtmp.KIND: nginx_rtmp}
-RUNNING: dict[str, Callable[[Config], MediaServer]] = {nginx_rtmp.KIND: nginx_rtmp.running}
+DIALECTS: dict[str, Dialect] = {nginx_rtmp.KIND: nginx_rtmp, srs.KIND: srs}
+RUNNING: dict[str, Callable[[Config], MediaServer]] = {
+    nginx_rtmp.KIND: nginx_rtmp.running,
+    srs.KIND: srs.running,
+}
 
 
 def media_server(config: Config) -> MediaServer | None:
