@@ -30,14 +30,14 @@ from live.health import Monitor
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
-from live.reconcile import lost_all, reconcile
+from live.reconcile import lost_all, reconcile, sessions_of
 from live.retention import forget, give_back
 from live.telling import told
 from logs import set_up_logging
 from media import ffmpeg, index, storage, tls, transcoders, watch
 from media.playlog import Playlog
 from media.servers import MediaServer, MediaServerError
-from media.servers.nginx_rtmp import NginxRtmp
+from media.servers.choice import media_server
 from media.transcoders import Transcoders
 from models import Session, Status
 from upkeep.opening import PROBLEMS, opened
@@ -200,11 +200,11 @@ class Worker:
             return
         if self.media_problem:
             log.info("the media server answers again", extra={"event": "media_up"})
-        self.publishing = {publisher.stream for publisher in look.publishers}
+        self.publishing = sessions_of(look.publishers)
         self.media_seen_at, self.media_problem = mono, ""
         unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
         for client_id in unwanted:
-            log.info("dropping client %s of nginx, which may not publish any more", client_id)
+            log.info("dropping client %s of %s, which may not publish any more", client_id, self.media.name)
             self.media.drop(client_id)
 
     def _tend_sessions(self, now: datetime, mono: float) -> None:
@@ -299,8 +299,7 @@ def build(config: Config) -> Worker:
 
     links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
-    media = NginxRtmp(config.media_socket) if config.media_server == "nginx-rtmp" else None
-    return Worker(config, lifecycle, media, dispatcher, Keeper(config, links, ring))
+    return Worker(config, lifecycle, media_server(config), dispatcher, Keeper(config, links, ring))
 
 
 def main() -> None:

@@ -1,11 +1,10 @@
 """The parts of a running box: what supervisor runs, ports, web, hooks, worker, media server, playlists."""
 
 import json
-import secrets
 import ssl
 import time
 from collections.abc import Iterator
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -14,7 +13,7 @@ from db import connection
 from doctor import sockets
 from doctor.finding import Finding, Patient, failed, ok, warning
 from live.system import PULSE_TOO_OLD_S
-from media.servers import MediaServerError, nginx_rtmp
+from media.servers import MediaServerError, choice
 from media.storage import hook_secret
 from media.tls import TlsError, trusting
 from models import Channel, Session, Status
@@ -138,14 +137,13 @@ def hooks(patient: Patient) -> Iterator[Finding]:
     """A publisher whose token opens nothing, as the media server would announce it."""
     if not patient.runs:
         return
-    fields = {"app": "live", "addr": "127.0.0.1", "clientid": 1, "call": "publish", "name": OPENS_NOTHING}
-    path = f"/hooks/{nginx_rtmp.KIND}/{hook_secret(patient.config)}?instance={secrets.token_hex(6)}"
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    kind, dialect = choice.dialect(patient.config)
+    try_out = dialect.announcement(OPENS_NOTHING)
+    path = f"/hooks/{kind}/{hook_secret(patient.config)}?{try_out.query}"
+    sent = {"Content-Type": try_out.content_type}
     try:
         tries = [
-            sockets.ask(
-                "POST", "localhost", 0, path, urlencode(fields), form, unix=patient.config.hook_socket
-            )
+            sockets.ask("POST", "localhost", 0, path, try_out.body, sent, unix=patient.config.hook_socket)
             for _ in range(HOOK_TRIES)
         ]
     except OSError as error:
@@ -179,16 +177,17 @@ def worker(patient: Patient) -> Iterator[Finding]:
 
 
 def media(patient: Patient) -> Iterator[Finding]:
-    if not patient.runs or patient.config.media_server == "none":
+    server = choice.media_server(patient.config)
+    if not patient.runs or server is None:
         return
     began = time.monotonic()
     try:
-        look = nginx_rtmp.NginxRtmp(patient.config.media_socket).look()
+        look = server.look()
     except MediaServerError as error:
         yield failed("media", str(error), LOG)
         return
     took = (time.monotonic() - began) * 1000
-    yield ok("media", f"/stat answers in {took:.0f} ms; publishers: {len(look.publishers)}")
+    yield ok("media", f"{server.name} answers in {took:.0f} ms; publishers: {len(look.publishers)}")
 
 
 def picture(patient: Patient) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """The media server is the truth: open sessions are compared with the publishers it really has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ class Publisher(Protocol):
 
     connection: str
     client_id: str
-    stream: str
+    stream: str | None
     bytes_in: int
     video: dict[str, Any]
     audio: dict[str, Any]
@@ -54,7 +54,7 @@ def reconcile(
     sessions = {session.connection: session for session in Session.all_open()}
     for session in sessions.values():
         publisher = seen.get(session.connection)
-        if publisher and publisher.stream == session.id:
+        if publisher and publisher.stream in (session.id, None):
             continue
         if instance_of(session.connection) == instance and looked_at - session.start_time < NEW:
             continue
@@ -78,6 +78,15 @@ def reconcile(
         if limit:
             lifecycle.unpublish(connection, limit, looked_at)
     return [publisher.client_id for publisher in seen.values() if publisher.connection not in sessions]
+
+
+def sessions_of(publishers: Collection[Publisher]) -> set[str]:
+    """The ids of these publishers' sessions, of those that are over too."""
+    unnamed = [publisher.connection for publisher in publishers if publisher.stream is None]
+    known = Session.select(Session.id).where(Session.connection.in_(unnamed)).tuples() if unnamed else ()
+    return {publisher.stream for publisher in publishers if publisher.stream is not None} | {
+        session_id for (session_id,) in known
+    }
 
 
 def lost_all(lifecycle: Lifecycle, now: datetime) -> int:

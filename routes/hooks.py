@@ -11,12 +11,12 @@ from db import utcnow
 from live.arrival import Arrival, RefusedError
 from media import index, storage
 from media.index import Job
-from media.servers import BadHookError, Dialect, Hook, nginx_rtmp
+from media.servers import BadHookError, Hook
+from media.servers.choice import DIALECTS
 from models import Session
 from routes.context import box
 
 log = logging.getLogger(__name__)
-DIALECTS: dict[str, Dialect] = {nginx_rtmp.KIND: nginx_rtmp}
 
 bp = Blueprint("hooks", __name__)
 
@@ -33,8 +33,8 @@ def hook(kind: str, secret: str) -> Response:
     except BadHookError as error:
         log.warning("hook not understood: %s", error)
         stream = None
-    status, headers = dialect.answer(stream)
-    return Response(status=status, headers=headers, content_type="text/plain")
+    said = dialect.answer(stream)
+    return Response(said.body, said.status, said.headers, content_type=said.content_type)
 
 
 def decide(told: Hook) -> str | None:

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from media.servers import MediaServerError
-from media.servers.nginx_rtmp import ANSWER_MAX, ASK_TIMEOUT_S, NginxRtmp
+from media.servers.asking import ANSWER_MAX, ASK_TIMEOUT_S
+from media.servers.nginx_rtmp import NginxRtmp
 from tests.box import short_folder
 from tests.faults.history import History
 from tests.faults.nginx import Client, FakeNginx

@@ -19,6 +19,8 @@ from wake import Bell, Doorman
 class ScriptedMediaServer:
     """Answers looks as told: what a real nginx says when it is gone or frozen cannot be had at will."""
 
+    name = "nginx"
+
     def __init__(self) -> None:
         self.answer: Look | MediaServerError = Look("nginx-rtmp/aa", [])
         self.dropped: list[str] = []
@@ -174,10 +176,12 @@ def test_a_signal_out_of_which_nothing_comes_is_an_error_with_a_reason_and_may_s
     assert client.get(f"/v1/live/{channel['id']}").json["data"]["status"] == "live"
 
 
-def test_an_ingest_link_goes_with_its_session(at_work, media, hooks, channel, config):
+@pytest.mark.parametrize("named", [True, False], ids=["named by us", "named by the encoder"])
+def test_an_ingest_link_goes_with_its_session(at_work, media, hooks, channel, config, named):
     publishing(hooks, channel)
     session = Session.all_open()[0]
-    media.answer = Look("nginx-rtmp/aa", [Publisher(session.connection, "1", session.id, 500)])
+    name = session.id if named else None
+    media.answer = Look("nginx-rtmp/aa", [Publisher(session.connection, "1", name, 500)])
     at_work.tick(utcnow(), 0.0, rung=True)
     assert storage.taken_in(config.ingest_dir).keys() == {session.id}
     hooks.publish_done(channel["streamToken"])

@@ -30,11 +30,12 @@ class Hook:
 
 @dataclass(frozen=True)
 class Publisher:
-    """A publisher as the media server itself sees it now."""
+    """A publisher as the media server itself sees it now. `stream` is the name that our answer gave it, None where
+    the media server gives no names."""
 
     connection: str
     client_id: str
-    stream: str
+    stream: str | None
     bytes_in: int
     video: dict[str, Any] = field(default_factory=dict)
     audio: dict[str, Any] = field(default_factory=dict)
@@ -48,17 +49,41 @@ class Look:
     publishers: list[Publisher]
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a callback is answered with."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = "text/plain"
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A callback as a media server would make it, for trying out what is answered."""
+
+    query: str
+    body: str
+    content_type: str
+
+
 class Dialect(Protocol):
     """How a media server's callbacks are read and answered."""
 
     def parse_hook(self, body: bytes, args: Mapping[str, str]) -> Hook: ...
 
-    def answer(self, stream: str | None) -> tuple[int, dict[str, str]]:
-        """Status and headers for: let in under this name, "" for a mere yes, None for a refusal."""
+    def answer(self, stream: str | None) -> Answer:
+        """Let in under this name, "" for a mere yes, None for a refusal."""
+
+    def announcement(self, stream_token: str) -> Announcement:
+        """A publisher with this token, of a media server that does not exist."""
 
 
 class MediaServer(Protocol):
-    """A media server that can be looked at and told to drop a client."""
+    """A media server that can be looked at and told to drop a client. `name` is for people."""
+
+    name: str
 
     def look(self) -> Look: ...
 

@@ -3,10 +3,10 @@
 Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp.md.
 """
 
-import errno
 import os
 import re
 import resource
+import secrets
 import socket
 import subprocess
 from collections.abc import Mapping
@@ -14,19 +14,17 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 from xml.etree import ElementTree as ET  # our own nginx is the only writer of what is parsed here
 
-import pycurl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
-from media.servers import BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers import Announcement, Answer, BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers.asking import Told, ask
 from media.storage import media_server_user
 
 KIND = "nginx-rtmp"
 CALLS = {"publish": "publish", "publish_done": "unpublish"}
-ASK_TIMEOUT_S = 2.0
 # From this release on `listen ... http2` is deprecated, and says so at each start.
 HTTP2_DIRECTIVE = (1, 25, 1)
-ANSWER_MAX = 16 * 1024 * 1024  # /stat says some 1 kB of a client
 TEMPLATES = Path(__file__).parent
 
 
@@ -52,11 +50,18 @@ def parse_hook(body: bytes, args: Mapping[str, str]) -> Hook:
     )
 
 
-def answer(stream: str | None) -> tuple[int, dict[str, str]]:
+def answer(stream: str | None) -> Answer:
     """A redirect renames the stream; any 2xx is a yes, and 403 closes the connection."""
     if stream is None:
-        return 403, {}
-    return (302, {"Location": stream}) if stream else (200, {})
+        return Answer(403)
+    return Answer(302, {"Location": stream}) if stream else Answer(200)
+
+
+def announcement(stream_token: str) -> Announcement:
+    fields = {"app": "live", "addr": "127.0.0.1", "clientid": 1, "call": "publish", "name": stream_token}
+    return Announcement(
+        f"instance={secrets.token_hex(6)}", urlencode(fields), "application/x-www-form-urlencoded"
+    )
 
 
 def printable(text: str) -> str:
@@ -119,50 +124,28 @@ def _audio(found: ET.Element | None) -> dict[str, str | int]:
 class NginxRtmp:
     """The running nginx, asked over a Unix socket that only its owner can reach."""
 
+    name = "nginx"
+
     def __init__(self, media_socket: Path) -> None:
         self.media_socket = media_socket
 
     def look(self) -> Look:
-        headers, body = self._ask("/stat")
-        return parse_stat(body, headers.get("x-instance", ""))
+        told = self._ask("/stat")
+        return parse_stat(told.body, told.headers.get("x-instance", ""))
 
     def drop(self, client_id: str) -> None:
         """Close a client's connection. By its number: a name could be someone else's by now."""
         self._ask("/control/drop/client?" + urlencode({"app": "live", "clientid": client_id}))
 
-    def _ask(self, path: str) -> tuple[dict[str, str], bytes]:
-        """The headers of the answer and its body. By curl, whose deadline is for all of it: the worker's other
-        steps wait meanwhile, and http.client would wait as long for each byte."""
-        headers: dict[str, str] = {}
-        body = bytearray()
+    def _ask(self, path: str) -> Told:
+        told = ask(self.name, f"http://media{path}", unix=self.media_socket)
+        if told.status >= 400 and told.status != 404:
+            raise MediaServerError(f"nginx answers {told.status} to {path}", gone=False)
+        return told
 
-        def take_header(line: bytes) -> None:
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip().lower()] = value.strip()
 
-        def take_body(part: bytes) -> int | None:
-            body.extend(part)
-            return 0 if len(body) > ANSWER_MAX else None  # 0: no more of it
-
-        curl = pycurl.Curl()
-        try:
-            curl.setopt(pycurl.UNIX_SOCKET_PATH, str(self.media_socket))
-            curl.setopt(pycurl.URL, f"http://media{path}")
-            curl.setopt(pycurl.TIMEOUT_MS, round(ASK_TIMEOUT_S * 1000))
-            curl.setopt(pycurl.NOSIGNAL, 1)
-            curl.setopt(pycurl.HEADERFUNCTION, take_header)
-            curl.setopt(pycurl.WRITEFUNCTION, take_body)
-            curl.perform()
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
-        except pycurl.error as error:
-            gone = curl.getinfo(pycurl.OS_ERRNO) in (errno.ECONNREFUSED, errno.ENOENT)
-            what = "listen" if gone else "answer"
-            raise MediaServerError(f"nginx does not {what}: {error.args[1]}", gone=gone) from None
-        finally:
-            curl.close()
-        if status >= 400 and status != 404:
-            raise MediaServerError(f"nginx answers {status} to {path}", gone=False)
-        return headers, bytes(body)
+def running(config: Config) -> NginxRtmp:
+    return NginxRtmp(config.media_socket)
 
 
 def configuration(
