@@ -50,6 +50,7 @@ has_ffmpeg() { has_program ffmpeg; }
 has_chromium() { has_program chromium; }
 has_chromium_driver() { has_program chromedriver; }
 has_curl() { has_program curl; }
+has_postgresql() { has_program initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 
 # True when apt-get can be used; sets how to become root. Asks for a password only on a terminal, and only somebody
 # whom sudo would let through.
