@@ -169,14 +169,21 @@ def text_of(path: Path) -> str:
 
 def cells(box: Box) -> list[tuple[str, str, str]]:
     """Every value in the database, with its table and column."""
-    with contextlib.closing(peewee.sqlite3.connect(box.data_dir / "livestream.db")) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    database = peewee_of(box.database_url)
+    with contextlib.closing(database), database.connection_context():
+        tables = database.get_tables()
         assert {"channel", "webhook", "event", "attempt", "audit", "kept_answer", "timeline"} <= set(tables)
         return [cell for table in tables for cell in cells_of(database, table)]
 
 
-def cells_of(database: Any, table: str) -> Iterator[tuple[str, str, str]]:
-    found = database.execute(f'SELECT * FROM "{table}"')
+def peewee_of(url: str) -> peewee.Database:
+    if url.startswith("sqlite:///"):
+        return peewee.SqliteDatabase(url.removeprefix("sqlite:///"))
+    return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
+
+
+def cells_of(database: peewee.Database, table: str) -> Iterator[tuple[str, str, str]]:
+    found = database.execute_sql(f'SELECT * FROM "{table}"')
     names = [column[0] for column in found.description]
     for row in found:
         for name, value in zip(names, row, strict=True):
