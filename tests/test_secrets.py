@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.box import TOKEN_ID, TOKEN_SECRET, Box, Encoder
+from tests.reading import reading
 from tests.receiver import Receiver
 from tests.waiting import until
 
@@ -169,17 +170,10 @@ def text_of(path: Path) -> str:
 
 def cells(box: Box) -> list[tuple[str, str, str]]:
     """Every value in the database, with its table and column."""
-    database = peewee_of(box.database_url)
-    with contextlib.closing(database), database.connection_context():
+    with reading(box.database_url) as database:
         tables = database.get_tables()
         assert {"channel", "webhook", "event", "attempt", "audit", "kept_answer", "timeline"} <= set(tables)
         return [cell for table in tables for cell in cells_of(database, table)]
-
-
-def peewee_of(url: str) -> peewee.Database:
-    if url.startswith("sqlite:///"):
-        return peewee.SqliteDatabase(url.removeprefix("sqlite:///"))
-    return peewee.PostgresqlDatabase(url, prefer_psycopg3=True)
 
 
 def cells_of(database: peewee.Database, table: str) -> Iterator[tuple[str, str, str]]:
