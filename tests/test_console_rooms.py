@@ -7,7 +7,8 @@ import pytest
 from db import utcnow
 from live import videos
 from live.links import Links
-from models import AuditEntry, Delivery, Token, User, Webhook
+from models import Delivery, Webhook
+from models_access import AuditEntry, Token, User
 from models_chores import Chore
 from models_search import Video, VideoType
 from tests.person import Fields, Person

@@ -7,7 +7,7 @@ import pytest
 from auth import digest
 from db import utcnow
 from live.videos import keep, pictured
-from models import Token
+from models_access import Token
 from models_chores import Chore
 from tests.envelope import refused, wrong
 from tests.story import after, events, new, payload
