@@ -108,6 +108,10 @@ class Channel(Row):
     health = CharField(null=True)  # as it was last while live, with its reasons (live/health.py)
     health_reasons = JsonField(null=True)
     kept = JsonField(default=dict, constraints=[SQL("DEFAULT '{}'")])  # see live/videos.py
+    node = CharField(
+        default="main", constraints=[SQL("DEFAULT 'main'")]
+    )  # of its last session, or of the next
+    region = CharField(default="", constraints=[SQL("DEFAULT ''")])  # as asked for when it was made
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:
@@ -172,6 +176,9 @@ class Session(Row):
     video = JsonField(default=dict)
     audio = JsonField(default=dict)
     end_reason = CharField(null=True)
+    node = CharField(
+        default="main", constraints=[SQL("DEFAULT 'main'")]
+    )  # where it is, and what is left of it
     beyond_since = UtcField(null=True)  # set while it sends more than its account may
     warned = JsonField(
         null=True
@@ -186,9 +193,10 @@ class Session(Row):
         return cls.one("connection = ?", connection)
 
     @classmethod
-    def all_open(cls) -> list[Self]:
-        """Every open session with its channel, in one query."""
-        return list(cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk))
+    def all_open(cls, node: str | None = None) -> list[Self]:
+        """Every open session with its channel, in one query; only those of a node if one is named."""
+        found = cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk)
+        return list(found if node is None else found.where(cls.node == node))
 
     def starts(self) -> list[datetime]:
         """When the last sessions of the channel began, this one included, newest first."""
@@ -299,6 +307,7 @@ TimelineEntry.add_index(
     TimelineEntry.index(TimelineEntry.time, name="timeline_of_nobody").where(TimelineEntry.channel.is_null())
 )
 # What lists and the worker ask for again and again.
+Session.add_index(Session.index(Session.node, name="session_open_at").where(Session.stop_time.is_null()))
 Channel.add_index(Channel.listed_at, Channel.pk, name="channel_listed")
 Channel.add_index(Channel.status, Channel.listed_at, Channel.pk, name="channel_listed_by_status")
 Channel.add_index(Channel.account_id, Channel.listed_at, Channel.pk, name="channel_listed_by_account")

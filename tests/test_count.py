@@ -202,7 +202,7 @@ def test_an_idle_box_writes_nothing(channel, log, now):
     for second in range(0, 100, 2):
         count.step(now + second * SECOND)
     assert AudienceMinute.select().count() == 0
-    assert read_state().broadcast_to == to_ms(now), "the first step, and no other"
+    assert read_state("main").broadcast_to == to_ms(now), "the first step, and no other"
 
 
 def test_without_a_media_server_there_is_time_on_air_and_no_viewer(channel, lifecycle, now):
@@ -228,6 +228,6 @@ def test_no_address_and_no_player_is_in_the_database(channel, config, log, play,
 def test_a_state_reads_as_it_was_written(channel, log, play, now):
     play(channel, now)
     Count(log).step(now)
-    state = read_state()
+    state = read_state("main")
     assert state.counted == log.place
     assert from_ms(state.broadcast_to) == now

@@ -16,7 +16,7 @@ LONGEST_FILE = 400
 
 # May import: design.md, "Where code lives". A package stands for all of its files.
 ARROWS = {
-    "config": {"environment"},
+    "config": {"database_url", "environment"},
     "environment": {"database_url"},
     "release": set(),
     "wake": set(),
@@ -49,6 +49,7 @@ ARROWS = {
     "schemas_analytics": {"schemas", "wire"},
     "models_studio": {"db", "models", "row"},
     "models_chores": {"db", "row"},
+    "models_nodes": {"db", "row"},
     "schemas_search": {"schemas", "wire"},
     "schemas_studio": {"wire"},
     "schemas_webhook": {"schemas", "wire"},
@@ -57,7 +58,7 @@ ARROWS = {
     "auth": {"config", "db", "errors", "models", "models_access", "audit"},
     "live": {
         *("models", "models_chores", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
-        *("audit", "config", "release", "models_access", "models_studio"),
+        *("audit", "config", "release", "models_access", "models_nodes", "models_studio"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
@@ -69,8 +70,13 @@ ARROWS = {
         *("models_access", "models_studio", "schemas_studio"),
     },
     "packager": {"config", "logs", "media", "wake"},
-    "keeper": {"live", "media", "models", "models_chores", "models_search", "db", "config"},
-    "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
+    "keeper": {
+        *("live", "media", "models", "models_chores", "models_nodes", "models_search", "db", "config"),
+    },
+    "worker": {
+        *("keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"),
+        "database_url",
+    },
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
         *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),
