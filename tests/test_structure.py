@@ -33,6 +33,7 @@ ARROWS = {
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
         *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite", "models_access"),
+        "models_nodes",
     },
     "demo": {"auth", "config", "db", "media", "upkeep"},
     "doctor": {
@@ -62,7 +63,9 @@ ARROWS = {
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
-    "upkeep": {"config", "database_url", "db", "db_sqlite", "media", "release", "wire"},
+    "upkeep": {
+        *("config", "database_url", "db", "db_sqlite", "delivery", "media", "release", "wire"),
+    },
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
