@@ -37,6 +37,7 @@ from routes import (
     analytics,
     console,
     docs,
+    elsewhere,
     event,
     hooks,
     live,
@@ -82,6 +83,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(search.bp, url_prefix="/v1/search")
     app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
+    app.register_blueprint(elsewhere.bp)
     app.register_blueprint(studio.bp)
     app.register_blueprint(docs.bp)
     app.extensions["sessions"] = Sessions(partial(session_key, config))

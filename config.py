@@ -94,6 +94,11 @@ class Config:
         return self.data_dir / "transcoders"
 
     @property
+    def shares_database(self) -> bool:
+        """Other boxes may use the same one."""
+        return is_on_server(self.database_url)
+
+    @property
     def box_file(self) -> Path:
         """What tells this installation's folder from one that was made elsewhere."""
         return self.data_dir / "box"

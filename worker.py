@@ -21,7 +21,6 @@ import peewee
 import psutil
 
 from config import Config, ConfigError, from_env
-from database_url import is_on_server
 from db import database, to_ms, utcnow
 from delivery.dispatcher import Dispatcher
 from delivery.tally import tally
@@ -107,7 +106,7 @@ class Worker:
         self.forgetting = False
         self.stored_bytes: int | None = None
         self.measuring: threading.Thread | None = None
-        self.roll = nodes.RollCall() if is_on_server(config.database_url) else None
+        self.roll = nodes.RollCall() if config.shares_database else None
         self.member = nodes.of_box(config, storage.box_id(config)) if media else None
         self.ticked_at = time.monotonic()
         self.displaced = ""

@@ -28,6 +28,14 @@ def addresses(
     return opened | {"watch_url": links.watch(channel, signature), "expires_at": expires_at}
 
 
+def holder(channel: Channel, file: str) -> str:
+    """The node that has this file of a channel, if one has it."""
+    name = file.partition(".")[0]
+    what = {"storyboard": "catchup", "master_dvr": "catchup" if channel.over else ""}.get(name, name)
+    is_kept = channel.kept.get(what) or channel.kept.get("record", {}).get(what)
+    return videos.node_of(channel, what) if is_kept else channel.node
+
+
 def _files(channel: Channel, links: Links) -> dict[str, Any]:
     """Plain. The live addresses are told ahead of the broadcast: viewers are invited before it begins."""
 

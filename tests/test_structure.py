@@ -76,10 +76,7 @@ ARROWS = {
     "keeper": {
         *("live", "media", "models", "models_chores", "models_nodes", "models_search", "db", "config"),
     },
-    "worker": {
-        *("keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"),
-        "database_url",
-    },
+    "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
         *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),
