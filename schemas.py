@@ -191,6 +191,7 @@ class SessionOut(Wire):
     audio = fields.Dict(allow_none=True)
     bytes_in = fields.Integer()
     end_reason = fields.String(allow_none=True)
+    node = fields.String()
 
 
 class ReceivedOut(Wire):

@@ -41,6 +41,7 @@ from media.servers import MediaServer, MediaServerError
 from media.servers.choice import media_server
 from media.transcoders import Transcoders
 from models import Session, Status
+from upkeep import membership
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell, Doorman
 
@@ -116,7 +117,7 @@ class Worker:
     def run(self) -> None:
         """Until `stopping`. A failure in one step is logged, and the step tried again: the others go on."""
         with open(self.config.run_dir / "worker.lock", "w") as turn:
-            if self._await(turn):
+            if self._await(turn) and self._await_name():
                 self._work()
         self.keeper.stop()
         self.dispatcher.stop()
@@ -134,12 +135,10 @@ class Worker:
         with database.connection_context():
             self.dispatcher.start()
             self.keeper.start()
-            if self.member:
-                self.member.enter(utcnow())
-                if self.roll:
-                    self.heart.start()
-                else:  # the only box there can be: it is as good as its answers
-                    self.member.beat(utcnow())
+            if self.member and self.roll:
+                self.heart.start()
+            elif self.member:  # the only node there can be: nobody listens
+                self._step("node", lambda: self.member.beat(utcnow()))
             rung = True
             while not self.stopping.is_set():
                 pause = self.tick(utcnow(), time.monotonic(), rung)
@@ -160,6 +159,19 @@ class Worker:
             else:
                 return True
         return False
+
+    def _await_name(self) -> bool:
+        """A second box of this node's name would end the first one's sessions: it waits until that is silent."""
+        while self.member and self.roll and not self.stopping.is_set():
+            try:
+                with database.connection_context():
+                    membership.check_name(self.config)
+            except (membership.StrangerError, peewee.DatabaseError) as error:
+                log.error("%s", error, extra={"event": "node_refused"})
+                self.stopping.wait(5)
+            else:
+                break
+        return not self.stopping.is_set()
 
     def tick(self, now: datetime, mono: float, rung: bool) -> float:
         """One step of everything that is due; returns how many seconds may pass before the next."""
@@ -351,7 +363,10 @@ def main() -> None:
         worker = build(config)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
-        worker.run()
+        try:
+            worker.run()
+        except nodes.DisplacedError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

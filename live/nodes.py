@@ -131,6 +131,8 @@ def lose(name: str, beats: int, now: datetime) -> None:
                 WHERE name = ? AND beats = ? AND lost_at IS NULL RETURNING 1""",
             *(to_ms(now), name, beats),
         )
+        if rows:
+            run("DELETE FROM audience_now WHERE node = ?", name)
     if rows:
         log.error("node %s is lost: no sign of life for %d s", name, SILENT_S, extra=about("node_lost", name))
 
@@ -158,9 +160,10 @@ class Member:
         self.name = name
         self.box = box
         self.facts = dict(facts)
+        self.entered = False
 
     def enter(self, now: datetime) -> None:
-        """Be in the table, with what the settings say now; not yet up, where it was lost or is new."""
+        """Be in the table, with what the settings say now; up with the beat that follows."""
         values = {"name": self.name, "box": self.box, "started_at": to_ms(now)} | self.facts
         kept = {"beats": 0, "lost_at": to_ms(now), "lost_upto": 0, "draining": False}
         columns = ", ".join(values | kept)
@@ -171,9 +174,12 @@ class Member:
                 ON CONFLICT (name) DO UPDATE SET {changed}""",  # noqa: S608 (names of ours)
             *(values | kept).values(),
         )
+        self.entered = True
 
     def beat(self, now: datetime) -> None:
         """A sign of life; whoever was lost is back. Raises DisplacedError."""
+        if not self.entered:
+            self.enter(now)
         rows = run(
             "UPDATE node SET beats = beats + 1 WHERE name = ? AND box = ? RETURNING lost_at",
             *(self.name, self.box),
@@ -181,7 +187,7 @@ class Member:
         if not rows:
             if run("SELECT 1 FROM node WHERE name = ?", self.name):
                 raise DisplacedError(taken(self.name))
-            self.enter(now)  # somebody has removed it while it was away
+            self.entered = False  # somebody has removed it while it was away
         elif rows[0][0] is not None:
             run("UPDATE node SET lost_at = NULL WHERE name = ? AND box = ?", self.name, self.box)
             log.info("node %s is up", self.name, extra=about("node_up", self.name))

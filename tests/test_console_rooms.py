@@ -219,7 +219,7 @@ def test_videos_are_listed_and_deleted_when_asked_twice(person, visitor, config,
     assert kept.id not in visitor(role="read").get("/console/videos").text, "no link to delete it"
     person.send(f"/console/videos/{kept.id}/delete")
     assert Video.select().count() == 0
-    assert Chore.waiting().keys() == {channel["id"]}, "the worker sees to the files"
+    assert Chore.waiting("main").keys() == {channel["id"]}, "the worker sees to the files"
 
 
 def test_the_audit_log_says_who_did_what_and_is_filtered(person, client, channel, db):

@@ -143,7 +143,7 @@ def test_keys_that_were_replaced_on_purpose_are_adopted(config, db):
 
 def test_a_box_of_a_name_that_is_in_use_does_not_start(config, db, now, monkeypatch):
     other, ended = Member("a", "another box", FACTS), threading.Event()
-    other.enter(now)
+    other.beat(now)
 
     def live() -> None:
         with connection():
