@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from database_url import is_on_server
 from environment import Reader
 
 MEDIA_SERVERS = ("nginx-rtmp", "none")
@@ -45,6 +46,9 @@ class Config:
     ffmpeg: str | None
     sqlite_any_version: bool
     transcode_cores: float
+    node: str = "main"  # "" for a box that is none: beside a database on a server, without a media server
+    region: str = ""
+    capacity: int | None = None  # publishers
     log_format: str = "auto"
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
@@ -88,6 +92,16 @@ class Config:
     def transcoders_dir(self) -> Path:
         """The logs of running transcoders, for the worker that comes after this one."""
         return self.data_dir / "transcoders"
+
+    @property
+    def shares_database(self) -> bool:
+        """Other boxes may use the same one."""
+        return is_on_server(self.database_url)
+
+    @property
+    def box_file(self) -> Path:
+        """What tells this installation's folder from one that was made elsewhere."""
+        return self.data_dir / "box"
 
     @property
     def rtmps_url(self) -> str | None:
@@ -138,6 +152,12 @@ def from_env(environ: Mapping[str, str]) -> Config:
     )
     public_url = env.url("PUBLIC_URL", own_url, schemes)
     rtmp_url = env.url("RTMP_URL", f"rtmp://{_host_of(public_url)}:{rtmp_port}/live", ("rtmp", "rtmps"))
+    database_url = env.database("DATABASE_URL", data_dir / "livestream.db")
+    node = env.word("NODE", "main")
+    if node != "main" and not is_on_server(database_url):
+        env.problems.append(f"NODE={node} needs DATABASE_URL=postgresql://..., which all nodes have.")
+    if media_server == "none" and is_on_server(database_url):
+        node = ""
     config = Config(
         host=host,
         port=port,
@@ -149,13 +169,16 @@ def from_env(environ: Mapping[str, str]) -> Config:
         rtmp_url=rtmp_url,
         trusted_proxy=env.address("TRUSTED_PROXY"),
         data_dir=data_dir,
-        database_url=env.database("DATABASE_URL", data_dir / "livestream.db"),
+        database_url=database_url,
         media_server=media_server,
         worker=env.choice("WORKER", ("inside", "apart"), "inside"),
         webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
+        node=node,
+        region=env.word("REGION", ""),
+        capacity=env.limit("CAPACITY") or None,
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),

@@ -36,6 +36,13 @@ class Reader:
             self.problems.append(f"{name} must be 0 or 1, not {value!r}.")
         return value == "1"
 
+    def word(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if value and not re.fullmatch(r"[a-z0-9-]{1,32}", value):
+            self.problems.append(f"{name} must be up to 32 of a-z, 0-9 and -, not {value!r}.")
+            return default
+        return value
+
     def port(self, name: str, default: int | None) -> int | None:
         value = self.text(name, "")
         if not value:

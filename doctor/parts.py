@@ -197,7 +197,7 @@ def picture(patient: Patient) -> Iterator[Finding]:
     with connection():
         channels = [
             each.channel
-            for each in Session.all_open()
+            for each in Session.all_open(patient.config.node)
             if each.channel.status == Status.LIVE and each.silent_since is None
         ]
     public = [each for each in channels if each.playback == "public"][:LOOKED_AT]

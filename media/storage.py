@@ -90,6 +90,11 @@ def playback_key(config: Config) -> str:
     return _made_once(config.keys_dir / "playback")
 
 
+def box_id(config: Config) -> str:
+    """No secret: which DATA_DIR a node in the database belongs to."""
+    return _made_once(config.box_file)
+
+
 def _made_once(path: Path) -> str:
     if not path.exists():
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
