@@ -257,7 +257,7 @@ def arrivals() -> Iterator[Seen]:
 
 @contextmanager
 def worker(config: Config) -> Iterator[None]:
-    own = {"DATA_DIR": str(config.data_dir), "MEDIA_SERVER": "none"}
+    own = {"DATA_DIR": str(config.data_dir), "DATABASE_URL": config.database_url, "MEDIA_SERVER": "none"}
     with process([sys.executable, "worker.py"], os.environ | own, subprocess.DEVNULL):
         until(config.pulse_file.exists, 20, "the worker is at work")
         yield
