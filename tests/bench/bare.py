@@ -31,9 +31,23 @@ USER = "SELECT * FROM user WHERE account_id = ?"
 PAGE = "SELECT pk, listed_at FROM channel ORDER BY listed_at DESC, pk DESC LIMIT 10 OFFSET 0"
 INSERT = shape_of(Channel).insert
 NEW = dict.fromkeys(column.column for column in shape_of(Channel).added)
-NEW |= {"description": "", "account_id": "1", "tags": "[]", "mode": "normal", "catchup": 1, "record": 0, "dvr": 0}
+NEW |= {
+    "description": "",
+    "account_id": "1",
+    "tags": "[]",
+    "mode": "normal",
+    "catchup": 1,
+    "record": 0,
+    "dvr": 0,
+}
 NEW |= {"thumbnail": 0, "thumb_width": 400, "thumb_height": 400, "thumb_interval": 10, "expire": 86400}
-NEW |= {"transcode_profile": "[]", "stop_timeout": 600, "playback": "public", "metadata": "{}", "status": "init"}
+NEW |= {
+    "transcode_profile": "[]",
+    "stop_timeout": 600,
+    "playback": "public",
+    "metadata": "{}",
+    "status": "init",
+}
 NEW |= {"sent_ms": 0, "seq": 0, "kept": "{}"}
 TEXT = "INSERT INTO channel_text (rowid, name, tags, description) VALUES (?, ?, ?, ?)"
 NAME = "INSERT INTO channel_name (rowid, name) VALUES (?, ?)"
@@ -117,7 +131,11 @@ def created(db, name, token_id, channel_id, stream_token, now):
 
 @app.post("/hooks/<kind>/<secret>")
 def hook(kind: str, secret: str):
-    db, told, now = connection(), dict(parse_qsl(request.get_data().decode())), int(utcnow().timestamp() * 1000)
+    db, told, now = (
+        connection(),
+        dict(parse_qsl(request.get_data().decode())),
+        int(utcnow().timestamp() * 1000),
+    )
     with turn:
         db.execute("BEGIN IMMEDIATE")
         name = published(db, told["name"], told["clientid"], told["addr"], now)
@@ -128,7 +146,11 @@ def hook(kind: str, secret: str):
 def published(db, stream_token: str, client_id: str, address: str, now: int) -> str | None:
     channel = db.execute(HOLDER, (stream_token,)).fetchone()
     db.execute("SELECT * FROM session WHERE connection = ?", (client_id,)).fetchone()
-    if channel is None or channel["status"] == "ended" or db.execute(OPEN_SESSION, (channel["pk"],)).fetchone():
+    if (
+        channel is None
+        or channel["status"] == "ended"
+        or db.execute(OPEN_SESSION, (channel["pk"],)).fetchone()
+    ):
         db.execute("SELECT * FROM timeline WHERE channel_id IS NULL AND time > ? LIMIT 1", (now,)).fetchone()
         db.execute(REFUSED, (channel and channel["pk"], now))
         return None

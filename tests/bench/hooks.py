@@ -1,7 +1,8 @@
 """`script/bench hooks`: how long encoders wait for the decision whether they may publish, alone and 500 in a second.
 
-web and worker are processes of their own, with a webhook for every event; 100,000 channels are in the table. The peer is
-a bare Flask under waitress with a file of its own, which runs the same SQL and checks next to nothing, under the same load.
+web and worker are processes of their own, with a webhook for every publisher; 100,000 channels are in the table. The
+peer, under the same load, is a bare Flask under waitress with a SQLite file of its own, which runs the same SQL, checks
+next to nothing and makes no folders.
 """
 
 import statistics

@@ -94,7 +94,9 @@ def wrong(told: list[Told]) -> list[str]:
     for each in told:
         by_kind[each.publisher.kind].append(each)
         by_key[each.publisher.token].append(each)
-    found = [f"{each.publisher.kind}: answered {each.status}" for each in told if each.status not in (302, 403)]
+    found = [
+        f"{each.publisher.kind}: answered {each.status}" for each in told if each.status not in (302, 403)
+    ]
     found += [
         f"{kind}: {let_in(by_kind[kind])} of {len(by_kind[kind])} were let in"
         for kind, right in {"valid": len(by_kind["valid"]), "too early": 0, "ended": 0, "unknown": 0}.items()
@@ -116,7 +118,7 @@ def let_in(told: list[Told]) -> int:
 
 
 def storm(door: Door, publishers: list[Publisher], seconds: float, calls_a_second: int = 0) -> list[Told]:
-    """What they are told, each of whom comes at some moment of so many seconds, with so many calls of the API beside."""
+    """What they are told, each of whom comes at some moment of this time, with so many calls of the API beside."""
     return asyncio.run(_storm(door, publishers, seconds, calls_a_second))
 
 
@@ -136,7 +138,10 @@ async def _storm(door: Door, publishers: list[Publisher], seconds: float, calls_
         return await _ask(door, publisher)
 
     over = asyncio.Event()
-    traffic = [asyncio.create_task(_traffic(door, calls_a_second / 4, over)) for _ in range(4 if calls_a_second else 0)]
+    traffic = [
+        asyncio.create_task(_traffic(door, calls_a_second / 4, over))
+        for _ in range(4 if calls_a_second else 0)
+    ]
     told = await asyncio.gather(*(comes(each, chance.uniform(0, seconds)) for each in publishers))
     over.set()
     await asyncio.gather(*traffic)
@@ -145,8 +150,19 @@ async def _storm(door: Door, publishers: list[Publisher], seconds: float, calls_
 
 async def _ask(door: Door, publisher: Publisher) -> Told:
     """As ngx_rtmp_netcall does: HTTP/1.0, a form, a connection for each."""
-    fields = {"app": "live", "flashver": "FMLE/3.0", "swfurl": "", "tcurl": "rtmp://127.0.0.1/live", "pageurl": ""}
-    fields |= {"addr": "192.0.2.1", "clientid": publisher.connection, "call": "publish", "name": publisher.token}
+    fields = {
+        "app": "live",
+        "flashver": "FMLE/3.0",
+        "swfurl": "",
+        "tcurl": "rtmp://127.0.0.1/live",
+        "pageurl": "",
+    }
+    fields |= {
+        "addr": "192.0.2.1",
+        "clientid": publisher.connection,
+        "call": "publish",
+        "name": publisher.token,
+    }
     body = urlencode(fields | {"type": "live"}).encode()
     head = f"POST {door.path} HTTP/1.0\r\nHost: x\r\nConnection: Close\r\nContent-Length: {len(body)}\r\n"
     head += "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
