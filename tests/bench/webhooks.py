@@ -275,6 +275,7 @@ def arrivals() -> Iterator[Seen]:
         finally:
             sink.terminate()
             reader.join()
+            sink.stdout.close()
 
 
 @contextmanager
