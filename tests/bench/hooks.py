@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from auth import create_token
-from config import Config
+from config import Config, nginx_program
 from db import bind, connection, utcnow
 from db_sqlite import path_of
 from delivery import webhooks
@@ -22,13 +22,15 @@ from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
 from media.storage import hook_secret
+from models import new_stream_token
 from tests.bench import storm
 from tests.bench.api import server
 from tests.bench.data import fill_up
+from tests.bench.golive import peer_nginx
 from tests.bench.storm import Door, Publisher, Told
 from tests.bench.table import Row
 from tests.bench.webhooks import Seen, arrivals, worker
-from tests.box import free_ports
+from tests.box import free_ports, running_box
 from tests.conftest import basic, installation
 
 PEER = "bare Flask + waitress, same SQL on SQLite"
@@ -48,6 +50,12 @@ SECONDS = 1.0
 
 def rows(folder: Path, rounds: int, extent: Extent = WHOLE, database_url: str | None = None) -> list[Row]:
     """Milliseconds, each figure once a round; ours and the peer's take turns. Raises at a decision that is wrong."""
+    found = decisions(folder, rounds, extent, database_url)
+    return found if extent == QUICK or nginx_program() is None else found + whole_way(folder, rounds, extent)
+
+
+def decisions(folder: Path, rounds: int, extent: Extent, database_url: str | None) -> list[Row]:
+    """From the call of the media server to the answer."""
     ours, peer = defaultdict(list), defaultdict(list)
     with ExitStack() as at_work:
         here = House(folder / "ours", extent.channels, database_url)
@@ -69,6 +77,34 @@ def rows(folder: Path, rounds: int, extent: Extent = WHOLE, database_url: str | 
     return [
         (f"{words}: {value}", ours[f"{key} {value}"], peer[f"{key} {value}"], "ms", PEER)
         for key, words in figures.items()
+        for value in ("median", "p99", "max")
+    ]
+
+
+def whole_way(folder: Path, rounds: int, extent: Extent) -> list[Row]:
+    """Through the real nginx, on SQLite: from the connection of each publisher to the answer."""
+    ours, peer = defaultdict(list), defaultdict(list)
+    house = House(folder / "box", extent.channels, None)
+    with running_box(folder / "box") as box, peer_nginx(folder) as (_, port, _):
+        door = house.door._replace(port=box.port)
+        for _ in range(rounds):
+            arriving = house.cast(extent.publishers)
+            told = storm.connected(door, box.rtmp_port, arriving, SECONDS, extent.calls_a_second)
+            assert storm.wrong(told) == []
+            for name, value in figures("whole", told):
+                ours[name].append(value)
+            arriving = [storm.publisher("valid", new_stream_token()) for _ in arriving]
+            for name, value in figures("whole", storm.connected(door, port, arriving, SECONDS)):
+                peer[name].append(value)
+    words = f"{extent.publishers} RTMP connections within a second, from connecting to the answer, API beside"
+    return [
+        (
+            f"{words}: {value}",
+            ours[f"whole {value}"],
+            peer[f"whole {value}"],
+            "ms",
+            "nginx-rtmp that asks nobody",
+        )
         for value in ("median", "p99", "max")
     ]
 

@@ -9,15 +9,20 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlencode
 
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from models import Channel, new_id, new_stream_token
 from schemas import ChannelCreate
+from tests.bench import rtmp
+
+T = TypeVar("T")
 
 # Of a hundred that arrive. Whoever is busy comes twice with one key; of the limited a third may.
 MIX = {"valid": 70, "busy": 8, "limited": 6, "too early": 4, "ended": 6, "unknown": 6}
@@ -119,7 +124,9 @@ def let_in(told: list[Told]) -> int:
 
 def storm(door: Door, publishers: list[Publisher], seconds: float, calls_a_second: int = 0) -> list[Told]:
     """What they are told, each of whom comes at some moment of this time, with so many calls of the API beside."""
-    return asyncio.run(_storm(door, publishers, seconds, calls_a_second))
+    return asyncio.run(
+        _at_moments([partial(_ask, door, each) for each in publishers], seconds, door, calls_a_second)
+    )
 
 
 def one_by_one(door: Door, publishers: list[Publisher]) -> list[Told]:
@@ -129,20 +136,39 @@ def one_by_one(door: Door, publishers: list[Publisher]) -> list[Told]:
     return asyncio.run(ask())
 
 
-async def _storm(door: Door, publishers: list[Publisher], seconds: float, calls_a_second: int) -> list[Told]:
-    chance = random.Random(11)
-    began = time.monotonic() + 0.1
+def connected(
+    door: Door, rtmp_port: int, publishers: list[Publisher], seconds: float, calls_a_second: int = 0
+) -> list[Told]:
+    """The same through a media server: each connects, publishes nothing, and stays until all have their answer."""
 
-    async def comes(publisher: Publisher, at: float) -> Told:
+    async def ask(publisher: Publisher) -> tuple[Told, asyncio.StreamWriter]:
+        said = await rtmp.publish(rtmp_port, publisher.token)
+        name = str(publisher.connection) if said.let_in else ""
+        return Told(publisher, 302 if said.let_in else 403, name, said.ms), said.writer
+
+    async def all_of_them() -> list[Told]:
+        answers = await _at_moments(
+            [partial(ask, each) for each in publishers], seconds, door, calls_a_second
+        )
+        for _, writer in answers:
+            writer.close()
+        return [told for told, _ in answers]
+
+    return asyncio.run(all_of_them())
+
+
+async def _at_moments(
+    asks: list[Callable[[], Awaitable[T]]], seconds: float, door: Door, calls_a_second: int
+) -> list[T]:
+    chance, began = random.Random(11), time.monotonic() + 0.1
+
+    async def comes(ask: Callable[[], Awaitable[T]], at: float) -> T:
         await asyncio.sleep(began + at - time.monotonic())
-        return await _ask(door, publisher)
+        return await ask()
 
-    over = asyncio.Event()
-    traffic = [
-        asyncio.create_task(_traffic(door, calls_a_second / 4, over))
-        for _ in range(4 if calls_a_second else 0)
-    ]
-    told = await asyncio.gather(*(comes(each, chance.uniform(0, seconds)) for each in publishers))
+    over, lines = asyncio.Event(), 4 if calls_a_second else 0
+    traffic = [asyncio.create_task(_traffic(door, calls_a_second / lines, over)) for _ in range(lines)]
+    told = await asyncio.gather(*(comes(each, chance.uniform(0, seconds)) for each in asks))
     over.set()
     await asyncio.gather(*traffic)
     return told
