@@ -38,7 +38,9 @@ class Wish:
 
     def __init__(self, act: Callable[[], Any]) -> None:
         self.act, self.context = act, copy_context()
-        self.over, self.value, self.error = False, None, None
+        self.value, self.error = None, None
+        self.over = False
+        self.called = threading.Semaphore(0)  # when it is over, or when this thread is the one to do what waits
 
     def come_true(self) -> None:
         try:
@@ -65,8 +67,9 @@ class Sqlite(peewee.SqliteDatabase):
     def __init__(self, path: str, **settings: Any) -> None:
         super().__init__(path, **settings)
         self.turn = threading.Lock()
-        self.leading = threading.Lock()
         self.wishes: deque[Wish] = deque()
+        self.led = False  # somebody does what waits
+        self.leading = threading.Lock()  # of these two
 
     def begin(self, lock_type: str | None = None) -> None:
         """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
@@ -109,10 +112,13 @@ class Sqlite(peewee.SqliteDatabase):
         if self.in_transaction():
             return act()
         mine = Wish(act)
-        self.wishes.append(mine)
         with self.leading:
-            if not mine.over:
-                self._grant()
+            self.wishes.append(mine)
+            leads, self.led = not self.led, True
+        if not leads:
+            mine.called.acquire()
+        if not mine.over:
+            self._grant()
         return mine.outcome()
 
     def _grant(self) -> None:
@@ -130,11 +136,21 @@ class Sqlite(peewee.SqliteDatabase):
             for wish in wishes:
                 wish.error = error  # nothing of it is written
         finally:
-            for wish in wishes:
-                wish.over = True
+            self._call(wishes)
+
+    def _call(self, done: list[Wish]) -> None:
+        """Those whose wishes are over, all at once, and the one who goes on."""
+        with self.leading:
+            self.led = bool(self.wishes)
+            following = [self.wishes[0]] if self.led else []
+        for wish in done:
+            wish.over = True
+        for wish in done + following:
+            wish.called.release()
 
     def _waiting(self) -> list[Wish]:
-        return [self.wishes.popleft() for _ in range(len(self.wishes))]
+        with self.leading:
+            return [self.wishes.popleft() for _ in range(len(self.wishes))]
 
     @contextmanager
     def patience(self, wait_ms: int) -> Iterator[None]:
