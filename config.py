@@ -149,7 +149,11 @@ def from_env(environ: Mapping[str, str]) -> Config:
         rtmp_url=rtmp_url,
         trusted_proxy=env.address("TRUSTED_PROXY"),
         data_dir=data_dir,
-        database_url=env.database("DATABASE_URL", data_dir / "livestream.db"),
+        database_url=env.database(
+            "DATABASE_URL",
+            data_dir / "livestream.db",
+            env.secret("DATABASE_PASSWORD", r"[\x21-\x7e]{1,256}"),
+        ),
         media_server=media_server,
         worker=env.choice("WORKER", ("inside", "apart"), "inside"),
         webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
