@@ -237,7 +237,8 @@ def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"]
+    "url",
+    ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"],
 )
 def test_a_password_of_nobody_is_refused_and_not_told(url):
     [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)

@@ -19,6 +19,11 @@ from tests.container.dockerfile import Instruction, Stage, context, environment
 
 DEBIAN = {"12": "bookworm"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# How Debian's images for containers differ from a machine: no service is started, no package file is kept.
+AS_IN_THE_IMAGE = {
+    "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
+    "etc/apt/apt.conf.d/docker-clean": 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n',
+}
 LENT_VARIABLES = re.compile(
     r"(PIP|NPM_CONFIG)_\w+|(https?|no|all)_proxy|\w*(CA_BUNDLE|CA_CERTS|CERT_FILE|CAINFO)", re.IGNORECASE
 )
@@ -87,6 +92,10 @@ class Build:
         for source in (Path("/etc/apt/sources.list"), Path("/etc/apt/sources.list.d/debian.sources")):
             if source.exists():
                 shutil.copy(source, folder / source.relative_to("/"))
+        for name, text in AS_IN_THE_IMAGE.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        subprocess.run(["chroot", folder, "apt-get", "clean"], check=True)
 
     def _step(self, image: Image, step: Instruction) -> None:
         match step.word:
@@ -181,8 +190,9 @@ def inside(image: Image, path: str) -> Path:
 
 def mirror(release: str) -> list[str]:
     """Where this machine's own packages come from; debootstrap knows a place by itself."""
+    only = ("Identifier: Packages", f"Codename: {release}")
     told = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages", f"Codename: {release}"],
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", *only],
         capture_output=True,
         text=True,
         check=False,

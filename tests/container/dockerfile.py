@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-WORDS = ("FROM", "RUN", "COPY", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "STOPSIGNAL", "HEALTHCHECK", "CMD")
+WORDS = (
+    "FROM",
+    "RUN",
+    "COPY",
+    "ENV",
+    "USER",
+    "WORKDIR",
+    "VOLUME",
+    "EXPOSE",
+    "STOPSIGNAL",
+    "HEALTHCHECK",
+    "CMD",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,9 @@ def environment(instruction: Instruction) -> dict[str, str]:
 
 def context(folder: Path) -> list[Path]:
     """What a build gets to see of a folder, after its .dockerignore. Links are files, as an engine has it."""
-    patterns = [line for line in (folder / ".dockerignore").read_text().split("\n") if line and line[0] != "#"]
+    patterns = [
+        line for line in (folder / ".dockerignore").read_text().split("\n") if line and line[0] != "#"
+    ]
     if odd := [each for each in patterns if each.startswith(("!", "/")) or each.endswith("/")]:
         raise ValueError(f"Patterns that are not understood here: {odd}")
     found = []

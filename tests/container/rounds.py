@@ -9,6 +9,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ from tests.waiting import until
 WEB, RTMP = 8080, 1935
 PUBLIC_URL = f"http://127.0.0.1:{WEB}"
 STOP_S = 150.0
+IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 # With what an address would stumble over.
 PASSWORD, ROOT_TOKEN = "p@ss/w%rd:with#all", "a-root-token-for-tests"
 Say = Callable[[str], None]
 
 
-def alone(image: Image, folder: Path, say: Say) -> None:
-    """docker run, with SQLite."""
+def alone(image: Image, folder: Path, say: Say) -> str:
+    """docker run, with SQLite, on a network without IPv6, which is what an engine's own is. Returns the root token."""
     folder.mkdir()
+    IPV6_OFF.write_text("1")
     volumes = {place: folder / f"volume-{number}" for number, place in enumerate(image.volumes)}
     without = Container(image, folder / "without", {}, volumes)
     without.start()
@@ -47,11 +50,17 @@ def alone(image: Image, folder: Path, say: Say) -> None:
         assert backed_up.returncode == 0, backed_up.stderr
         say("flask backup has written into the volume")
         comes_back(container, f"{token}:{secret}", say)
+        once(container, "flask", "restore", file)
+        say("flask restore has put back what was before")
+    IPV6_OFF.write_text("0")
+    return f"{token}:{secret}"
 
 
-def with_compose(image: Image, project: Path, folder: Path, say: Say) -> None:
-    """docker compose up."""
+def with_compose(image: Image, project: Path, before: Path, token: str, folder: Path, say: Say) -> None:
+    """docker compose up, after the SQLite of `before` has been moved to its PostgreSQL."""
     folder.mkdir()
+    [had] = before.glob("volume-*")
+    had.rename(folder / "livestream")
     services = load(project / "compose.yml", {"PUBLIC_URL": PUBLIC_URL})["services"]
     server = Server(services["postgres"], project, folder / "server", PASSWORD)
     server.folder.mkdir()
@@ -73,14 +82,19 @@ def with_compose(image: Image, project: Path, folder: Path, say: Say) -> None:
         say("PostgreSQL is healthy, and its database made as ops/postgresql.sql has it")
         assert server.refuses("livestream", "another", "livestream")
         assert server.refuses("postgres", PASSWORD, "postgres")
+        once(container, "flask", "move-to-postgresql", f"{image.volumes[0]}/livestream.db")
         container.start()
         say(f"healthy {container.await_healthy():.1f} s after the start")
+        moved = {each["name"] for each in call("GET", "/v1/live", token)}
+        assert {"A broadcast", "Killed"} & moved == {"A broadcast"}, moved
+        say("what SQLite had is there, and its root token opens it")
         assert server.ask("livestream", "SELECT rolsuper FROM pg_roles WHERE rolname = 'livestream'") == "f"
         lives(container, f"root:{ROOT_TOKEN}", say)
         assert int(server.ask("livestream", "SELECT count(*) FROM channel")) > 0
         assert server.dump("livestream").startswith(b"PGDMP")
         said = container.told()
-        assert PASSWORD not in said and ROOT_TOKEN not in said
+        assert PASSWORD not in said
+        assert ROOT_TOKEN not in said
         comes_back(container, f"root:{ROOT_TOKEN}", say, seconds(service["stop_grace_period"]))
 
 
@@ -90,6 +104,15 @@ def ending(part: Container | Server) -> Iterator[None]:
         yield
     finally:
         part.end()
+
+
+def once(container: Container, *command: str) -> None:
+    """docker run --rm, with the volumes and settings of a container that does not run."""
+    other = replace(container, image=replace(container.image, command=list(command)), process=None)
+    other = replace(other, folder=container.folder.with_name(command[1]))
+    with ending(other):
+        other.start()
+        assert other.process.wait(120) == 0, other.told()
 
 
 def first_token(container: Container) -> tuple[str, str]:
@@ -114,6 +137,7 @@ def lives(container: Container, token: str, say: Say) -> None:
     shown = container.run("script/demo", timeout=300)
     assert shown.returncode == 0, shown.stdout + shown.stderr
     say("script/demo has shown all of it, leg by leg")
+    until(lambda: container.zombies() == [], 10, "nothing that has ended is left unnoticed")
     assert b"Livestream" in fetched("/")
     assert len(fetched("/static/vendor/hls.min.js")) > 100_000
     as_json = [line for line in container.told().splitlines() if line.startswith("{")]
@@ -140,7 +164,9 @@ def comes_back(container: Container, token: str, say: Say, grace_s: float = STOP
     container.start()
     say(f"healthy {container.await_healthy():.1f} s after the start that followed a kill")
     with encoding(f"{made['streamUrl']}/{made['streamToken']}"):
-        until(lambda: call("GET", f"/v1/live/{made['id']}", token)["status"] == "live", 30, "it is live again")
+        until(
+            lambda: call("GET", f"/v1/live/{made['id']}", token)["status"] == "live", 30, "it is live again"
+        )
     say("a channel that was live when it was killed has gone on")
     assert container.stop(grace_s)[0] == 0
 

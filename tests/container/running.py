@@ -39,7 +39,9 @@ class Container:
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        script = "\n".join(["set -e", *self._mounts(), f"exec {self._as_user()} {_words(self.image.command)}"])
+        script = "\n".join(
+            ["set -e", *self._mounts(), f"exec {self._as_user()} {_words(self.image.command)}"]
+        )
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "/bin/sh", "-c", script],
@@ -52,7 +54,9 @@ class Container:
 
     def _mounts(self) -> list[str]:
         root, own = self.image.folder, self.folder
-        (own / "hosts").write_text("127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}\n" for name in self.hosts))
+        (own / "hosts").write_text(
+            "127.0.0.1 localhost\n" + "".join(f"127.0.0.1 {name}\n" for name in self.hosts)
+        )
         (own / "secrets").mkdir(exist_ok=True)
         for name, text in self.secrets.items():
             (own / "secrets" / name).write_text(text)
@@ -67,10 +71,12 @@ class Container:
             f"mount --bind {own}/hosts {root}/etc/hosts",
             f"mount -t tmpfs tmpfs {root}/run && mkdir {root}/run/secrets",
             f"mount --bind {own}/secrets {root}/run/secrets",
-            *(f"mount -t tmpfs tmpfs {root}{place}" for place in self.tmpfs),
+            *(f"mount -t tmpfs -o noexec,nosuid,nodev tmpfs {root}{place}" for place in self.tmpfs),
         ]
         for place, folder in self.volumes.items():
-            if not folder.exists():  # as an engine fills a new volume: with what the image has there, owner and all
+            if (
+                not folder.exists()
+            ):  # as an engine fills a new volume: with what the image has there, owner and all
                 subprocess.run(["cp", "-a", inside(self.image, place), folder], check=True)
             lines.append(f"mount --bind {folder} {root}{place}")
         if self.read_only:
@@ -86,7 +92,9 @@ class Container:
 
     def _home(self) -> str:
         users = (self.image.folder / "etc/passwd").read_text().splitlines()
-        return next(line.split(":")[5] for line in users if line.split(":")[2] == self.image.user.split(":")[0])
+        return next(
+            line.split(":")[5] for line in users if line.split(":")[2] == self.image.user.split(":")[0]
+        )
 
     def pid_1(self) -> int:
         """As this machine numbers it."""
@@ -109,12 +117,19 @@ class Container:
             check=False,
         )
 
+    def zombies(self) -> list[str]:
+        """Processes that have ended and that the first process has not noticed."""
+        ask = "import psutil; print(*(p.pid for p in psutil.process_iter() if p.status() == 'zombie'))"
+        return self.run("python", "-c", ask).stdout.split()
+
     def await_healthy(self, timeout_s: float = 60) -> float:
         """Seconds until the image's own HEALTHCHECK passes."""
         began = time.monotonic()
 
         def healthy() -> bool:
-            assert self.process.poll() is None, f"it ended ({self.process.returncode}):\n{self.told()[-3000:]}"
+            assert self.process.poll() is None, (
+                f"it ended ({self.process.returncode}):\n{self.told()[-3000:]}"
+            )
             return self.run(*self.image.healthcheck.command()).returncode == 0
 
         until(healthy, timeout_s, f"healthy; its log is {self.log}")

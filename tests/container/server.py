@@ -1,8 +1,8 @@
 """PostgreSQL of this machine's packages in the place of compose.yml's postgres service.
 
-What the postgres image does at its first start is done as it does it: initdb with the password of POSTGRES_PASSWORD_FILE,
-then each file of /docker-entrypoint-initdb.d with that password in the environment, on a server that listens on its socket
-only; then the server, whose HEALTHCHECK is asked. Everybody who comes by TCP needs the password.
+What the postgres image does at its first start is done as it does it: initdb with the password of
+POSTGRES_PASSWORD_FILE, then each file of /docker-entrypoint-initdb.d with that password in the environment, on a server
+that listens on its socket only; then the server, whose healthcheck is asked. Who comes by TCP needs the password.
 """
 
 import os
@@ -38,15 +38,30 @@ class Server:
         file = self.folder / "password"
         file.write_text(self.password)
         shutil.chown(file, SUPERUSER)
-        initdb = ("--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={file}", f"--username={SUPERUSER}")
+        initdb = (
+            "--auth-local=trust",
+            "--auth-host=scram-sha-256",
+            f"--pwfile={file}",
+            f"--username={SUPERUSER}",
+        )
         self._run("initdb", "-D", self.folder / "data", *initdb, "--encoding=UTF8", "--locale=C.UTF-8")
         self._serve("listen_addresses=")
-        until(lambda: self._run("pg_isready", f"--host={self.folder}", check=False).returncode == 0, 30, "it runs")
+        until(
+            lambda: self._run("pg_isready", f"--host={self.folder}", check=False).returncode == 0,
+            30,
+            "it runs",
+        )
         for place, source in mounts(self.service).items():
             if place.startswith(INIT):
                 text = (self.project / source).read_text()
                 self._run(
-                    *("psql", "--set=ON_ERROR_STOP=1", "--no-psqlrc", "--no-password", f"--host={self.folder}"),
+                    *(
+                        "psql",
+                        "--set=ON_ERROR_STOP=1",
+                        "--no-psqlrc",
+                        "--no-password",
+                        f"--host={self.folder}",
+                    ),
                     *(f"--username={SUPERUSER}", f"--dbname={SUPERUSER}"),
                     text=text,
                 )
@@ -79,7 +94,13 @@ class Server:
 
     def ask(self, database: str, sql: str) -> str:
         """The superuser, in the container."""
-        words = ("--no-psqlrc", "-At", f"--host={self.folder}", f"--username={SUPERUSER}", f"--dbname={database}")
+        words = (
+            "--no-psqlrc",
+            "-At",
+            f"--host={self.folder}",
+            f"--username={SUPERUSER}",
+            f"--dbname={database}",
+        )
         return self._run("psql", *words, "-c", sql).stdout.strip()
 
     def dump(self, database: str) -> bytes:
