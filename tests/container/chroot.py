@@ -136,17 +136,19 @@ class Build:
             exec chroot {root} /usr/bin/env -C {image.workdir} /bin/sh -c {shlex.quote(command)}"""
         for name in ("resolv.conf", "hosts"):
             (root / "etc" / name).touch()
-        ran = subprocess.run(
-            ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", script],
-            env=image.environment | variables | {"HOME": "/root"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        shutil.rmtree(lent)
+        try:
+            ran = subprocess.run(
+                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", script],
+                env=image.environment | variables | {"HOME": "/root"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+        finally:
+            shutil.rmtree(lent)
         if ran.returncode:
             raise RuntimeError(f"RUN {command}\n{ran.stdout[-4000:]}\nexit status {ran.returncode}")
 
