@@ -138,7 +138,18 @@ class Build:
             (root / "etc" / name).touch()
         try:
             ran = subprocess.run(
-                ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", script],
+                [
+                    "setpriv",
+                    "--pdeathsig=KILL",
+                    "unshare",
+                    "--mount",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                    "/bin/sh",
+                    "-c",
+                    script,
+                ],
                 env=image.environment | variables | {"HOME": "/root"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

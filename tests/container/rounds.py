@@ -1,7 +1,10 @@
 """What a container has to live through: by itself with SQLite, and as compose.yml has it with PostgreSQL."""
 
 import json
+import os
 import re
+import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -14,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.box import FFMPEG
+from tests.certificates import Authority, pem
 from tests.container.chroot import Image
 from tests.container.compose import load, mounts, seconds
 from tests.container.running import Container
 from tests.container.server import Server
 from tests.waiting import until
 
-WEB, RTMP = 8080, 1935
-PUBLIC_URL = f"http://127.0.0.1:{WEB}"
+WEB, RTMPS = 8080, 1936
+PUBLIC_URL, SECURE_URL = f"http://127.0.0.1:{WEB}", f"https://127.0.0.1:{WEB}"
 STOP_S = 150.0
 IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 # With what an address would stumble over.
@@ -96,6 +100,38 @@ def with_compose(image: Image, project: Path, before: Path, token: str, folder: 
         assert PASSWORD not in said
         assert ROOT_TOKEN not in said
         comes_back(container, f"root:{ROOT_TOKEN}", say, seconds(service["stop_grace_period"]))
+        with_tls(container, folder / "tls", say)
+
+
+def with_tls(container: Container, folder: Path, say: Say) -> None:
+    """As docs/container.md has it: the files are not the user's own, its group reads them."""
+    folder.mkdir()
+    authority = Authority()
+    authority.signed().write(folder / "fullchain.pem", folder / "privkey.pem")
+    (folder / "ca.pem").write_bytes(pem(authority.root))
+    for name in ("fullchain.pem", "privkey.pem"):
+        os.chown(folder / name, 0, int(container.image.user.split(":")[1]))
+        (folder / name).chmod(0o440)
+    mount = container.image.folder / "tls"
+    mount.mkdir(exist_ok=True)
+    told = {"TLS_CERT": "/tls/fullchain.pem", "TLS_KEY": "/tls/privkey.pem", "PUBLIC_URL": SECURE_URL}
+    secured = replace(
+        container,
+        environment=dict(container.environment) | told,
+        volumes=dict(container.volumes) | {"/tls": folder},
+        process=None,
+    )
+    with ending(secured):
+        secured.start()
+        secured.await_healthy()
+        trusted = ssl.create_default_context(cafile=folder / "ca.pem")
+        with urllib.request.urlopen(f"{SECURE_URL}/v1", timeout=10, context=trusted) as reply:
+            assert reply.status == 200
+        with socket.create_connection(("127.0.0.1", RTMPS), timeout=10) as plain:
+            trusted.wrap_socket(plain, server_hostname="127.0.0.1").close()
+        assert secured.stop(STOP_S)[0] == 0
+    mount.rmdir()
+    say("HTTPS and RTMPS with a certificate that is mounted")
 
 
 @contextmanager

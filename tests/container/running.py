@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.container.chroot import Image, inside
 from tests.waiting import until
 
+# Who is ended takes along what it has started. The kernel forgets that when the user changes, so setpriv says it again.
+UNSHARED = ("setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -44,7 +46,7 @@ class Container:
         )
         with open(self.log, "ab") as out:
             self.process = subprocess.Popen(
-                ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "/bin/sh", "-c", script],
+                [*UNSHARED, "/bin/sh", "-c", script],
                 env=self.image.environment | dict(self.environment) | {"HOME": self._home()},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -87,7 +89,7 @@ class Container:
         user, group = self.image.user.split(":")
         return (
             f"chroot {self.image.folder} setpriv --reuid={user} --regid={group} --clear-groups --no-new-privs"
-            f" --bounding-set=-all --inh-caps=-all env -C {self.image.workdir}"
+            f" --bounding-set=-all --inh-caps=-all --pdeathsig=KILL env -C {self.image.workdir}"
         )
 
     def _home(self) -> str:
@@ -148,8 +150,7 @@ class Container:
 
     def end(self) -> None:
         if self.process and self.process.poll() is None:
-            self.process.kill()  # --kill-child takes the rest along
-            self.process.wait()
+            self.kill()
 
     def told(self) -> str:
         return self.log.read_text(errors="replace")
