@@ -27,6 +27,7 @@ from tests.waiting import until
 WEB, RTMPS = 8080, 1936
 PUBLIC_URL, SECURE_URL = f"http://127.0.0.1:{WEB}", f"https://127.0.0.1:{WEB}"
 STOP_S = 150.0
+CHANNELS = "SELECT string_agg(id, ' ' ORDER BY id) FROM channel"
 IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 # With what an address would stumble over.
 PASSWORD, ROOT_TOKEN = "p@ss/w%rd:with#all", "a-root-token-for-tests"
@@ -94,12 +95,15 @@ def with_compose(image: Image, project: Path, before: Path, token: str, folder: 
         say("what SQLite had is there, and its root token opens it")
         assert server.ask("livestream", "SELECT rolsuper FROM pg_roles WHERE rolname = 'livestream'") == "f"
         lives(container, f"root:{ROOT_TOKEN}", say)
-        assert int(server.ask("livestream", "SELECT count(*) FROM channel")) > 0
-        assert server.dump("livestream").startswith(b"PGDMP")
+        then, dump = server.ask("livestream", CHANNELS), server.dump("livestream")
         said = container.told()
         assert PASSWORD not in said
         assert ROOT_TOKEN not in said
         comes_back(container, f"root:{ROOT_TOKEN}", say, seconds(service["stop_grace_period"]))
+        assert server.ask("livestream", CHANNELS) != then
+        server.restore("livestream", dump)
+        assert server.ask("livestream", CHANNELS) == then
+        say("pg_restore has put back what was before")
         with_tls(container, folder / "tls", say)
 
 

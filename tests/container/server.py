@@ -109,6 +109,17 @@ class Server:
             self._command("pg_dump", *words), capture_output=True, check=True, cwd="/"
         ).stdout
 
+    def restore(self, database: str, dump: bytes) -> None:
+        words = (
+            f"--host={self.folder}",
+            f"--username={SUPERUSER}",
+            "--clean",
+            "--if-exists",
+            "--exit-on-error",
+        )
+        command = self._command("pg_restore", *words, f"--dbname={database}")
+        subprocess.run(command, input=dump, check=True, cwd="/")
+
     def end(self) -> None:
         """As the postgres image is stopped."""
         if self.process and self.process.poll() is None:
