@@ -152,7 +152,11 @@ def from_env(environ: Mapping[str, str]) -> Config:
     )
     public_url = env.url("PUBLIC_URL", own_url, schemes)
     rtmp_url = env.url("RTMP_URL", f"rtmp://{_host_of(public_url)}:{rtmp_port}/live", ("rtmp", "rtmps"))
-    database_url = env.database("DATABASE_URL", data_dir / "livestream.db")
+    database_url = env.database(
+        "DATABASE_URL",
+        data_dir / "livestream.db",
+        env.secret("DATABASE_PASSWORD", r"[\x21-\x7e]{1,256}"),
+    )
     node = env.word("NODE", "main")
     if node != "main" and not is_on_server(database_url):
         env.problems.append(f"NODE={node} needs DATABASE_URL=postgresql://..., which all nodes have.")

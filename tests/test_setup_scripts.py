@@ -222,3 +222,21 @@ def test_two_boxes_on_one_data_dir_are_refused(settings):
         other.stdin.close()
     assert answer.returncode == 1
     assert f"already: {data_dir}" in answer.stderr
+
+
+def test_without_the_driver_that_its_database_needs_nothing_is_set_up(tmp_path):
+    """A service that may not write here says so, instead of failing in the middle of an installation."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    program(tmp_path / ".venv/bin", "python", "echo cpython-311")
+    shutil.copy(ROOT / "requirements-postgresql.txt", tmp_path)
+
+    def asked(then: str = "postgresql_driver_is_set_up", **environment: str) -> int:
+        script = f"cd {tmp_path} && source {ROOT}/script/lib/setup.sh && {then}"
+        return run("bash", "-c", script, **environment).returncode
+
+    wanted = {"DATABASE_URL": "postgresql://live@db.example/live"}
+    assert asked() == 0
+    assert asked(**wanted) == 1
+    asked('write_stamp "$postgresql_stamp" "$(python_stamp requirements-postgresql.txt)"')
+    assert asked(**wanted) == 0
+    assert "postgresql_driver_is_set_up" in (ROOT / "script/server").read_text()
