@@ -36,8 +36,7 @@ from live.telling import told
 from logs import set_up_logging
 from media import ffmpeg, index, storage, tls, transcoders, watch
 from media.playlog import Playlog
-from media.servers import MediaServer, MediaServerError
-from media.servers.choice import media_server
+from media.servers import MediaServer, MediaServerError, choice
 from media.transcoders import Transcoders
 from models import Session, Status
 from upkeep.opening import PROBLEMS, opened
@@ -84,6 +83,7 @@ class Worker:
             rtmp_port=config.rtmp_port,
             cores=config.transcode_cores,
             tell=lambda session_id, ladder: lifecycle.laddered(session_id, ladder.told(), utcnow()),
+            readable=choice.names_streams(config),
         )
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
@@ -297,9 +297,9 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
+    links = Links(config.public_url, config.rtmp_url, config.rtmps_url, config.srt_url, config.whip_url)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
-    return Worker(config, lifecycle, media_server(config), dispatcher, Keeper(config, links, ring))
+    return Worker(config, lifecycle, choice.media_server(config), dispatcher, Keeper(config, links, ring))
 
 
 def main() -> None:

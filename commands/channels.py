@@ -80,7 +80,9 @@ def create(**given: Any) -> dict[str, Any]:
     """
     asked = {"account_id": "1"} | options.read(ChannelCreate, given)
     made = lifecycle().create(asked, utcnow())
-    return CreatedOut.show(_stream(made) | {"created_at": made.created_at, "ingest": links().ingest()})
+    return CreatedOut.show(
+        _stream(made) | {"created_at": made.created_at, "ingest": links().ingest(made.stream_token)}
+    )
 
 
 @channel.command(

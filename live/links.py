@@ -12,6 +12,8 @@ class Links:
     public_url: str
     rtmp_url: str
     rtmps_url: str | None = None
+    srt_url: str | None = None
+    whip_url: str | None = None
 
     def livestream(self, channel: Channel) -> str | None:
         """The live playlist: only while the channel is live (contract, section 2)."""
@@ -31,6 +33,11 @@ class Links:
         """The player's page. In a query the signature stays out of our log, which has paths only."""
         return f"{self.public_url}/watch/{channel.id}" + (f"?signature={signature}" if signature else "")
 
-    def ingest(self) -> dict[str, str]:
-        """Every way in that the media server offers."""
-        return {"rtmp": self.rtmp_url} | ({"rtmps": self.rtmps_url} if self.rtmps_url else {})
+    def ingest(self, stream_token: str) -> dict[str, str]:
+        """Every way in that the media server offers. The last two have no field of their own for the streamToken."""
+        ways = {"rtmp": self.rtmp_url, "rtmps": self.rtmps_url}
+        if self.srt_url:
+            ways["srt"] = f"{self.srt_url}?streamid=#!::r=live/{stream_token},m=publish"
+        if self.whip_url:
+            ways["whip"] = f"{self.whip_url}?app=live&stream={stream_token}"
+        return {name: url for name, url in ways.items() if url}

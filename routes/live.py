@@ -179,7 +179,10 @@ def read_statistics(channel_id: str, asked: Asked) -> Response:
 
 
 def show_new(channel: Channel) -> Response:
-    fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
+    fields = stream(channel) | {
+        "created_at": channel.created_at,
+        "ingest": box.links.ingest(channel.stream_token),
+    }
     return created(CreatedOut.show(fields), f"{request.path}/{channel.id}")
 
 

@@ -68,7 +68,7 @@ def test_without_one_nothing_is_encrypted():
     [
         ({"TLS_KEY": ""}, "TLS_CERT and TLS_KEY go together; TLS_KEY is missing."),
         ({"TLS_CERT": ""}, "TLS_CERT and TLS_KEY go together; TLS_CERT is missing."),
-        ({"MEDIA_SERVER": "none"}, "TLS_CERT needs MEDIA_SERVER=nginx-rtmp"),
+        ({"MEDIA_SERVER": "none"}, "TLS_CERT needs a MEDIA_SERVER"),
         ({"RTMPS_PORT": "1935"}, "RTMPS_PORT and RTMP_PORT are the same port, 1935."),
         ({"RTMPS_PORT": "x"}, "RTMPS_PORT must be a port"),
         ({"PUBLIC_URL": "http://live.example"}, "PUBLIC_URL must be a plain https URL"),
