@@ -220,7 +220,8 @@ def from_env(environ: Mapping[str, str]) -> Config:
         )
     if media_server == "srs":
         ports |= {"SRS_API_PORT": config.srs_api_port}
-        ports |= {"SRS_SRT_PORT": config.srs_srt_port, "SRS_WHIP_PORT": config.srs_whip_port}
+        # Of UDP, where the numbers of the others are free.
+        env.distinct({"SRS_SRT_PORT": config.srs_srt_port, "SRS_WHIP_PORT": config.srs_whip_port})
         if config.srs is None and not env.text("SRS", ""):
             env.problems.append(
                 f"MEDIA_SERVER=srs needs SRS 5 or 6: it is not at {SRS_BUILT_AT}, nor is there a program srs. "

@@ -229,8 +229,11 @@ class Server:
         source = self.sources.get(client.url)
         fields = {"server_id": self.ids["server"], "service_id": self.ids["service"], "action": action}
         fields |= {"client_id": client.id, "ip": client.ip, "vhost": "__defaultVhost__", "app": client.app}
-        fields |= {"tcUrl": client.tc_url, "stream": client.stream, "param": client.param}
-        fields |= {"pageUrl": client.page_url} if action == "on_play" else {}
+        names = {"tcUrl": client.tc_url, "stream": client.stream, "param": client.param}
+        if action == "on_play":
+            names = {"stream": client.stream, "tcUrl": client.tc_url, "param": client.param}
+            names["pageUrl"] = client.page_url
+        fields |= names
         fields |= {"stream_url": client.url, "stream_id": source.id if source else short_id("vid-")}
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -243,10 +246,9 @@ class Server:
             sent = re.search(r"(?im)^authorization: (.*?)\r?$", head)
             status, said = (401, None) if not sent or sent[1] != self.login else self.told(method, path)
             body = b"" if said is None else json.dumps(said, separators=(",", ":")).encode()
-            writer.write(
-                f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
-                + body
-            )
+            lines = [f"HTTP/1.1 {status} X", "Connection: Close", f"Content-Length: {len(body)}"]
+            lines += ["Content-Type: application/json", f"Server: SRS/{VERSION}(Hang)", "", ""]
+            writer.write("\r\n".join(lines).encode() + body)
             await writer.drain()
         writer.close()
 
