@@ -299,6 +299,7 @@ def test_http2_is_asked_for_as_this_nginx_wants_it(encrypted, monkeypatch, versi
 
 def test_who_broadcasts_is_told_of_the_encrypted_way_in(config):
     own = {"public_url": "https://live.example", "tls_cert": Path("/a/cert.pem"), "rtmps_port": 1940}
+    own["media_server"] = "nginx-rtmp"
     app = prepared_app(replace(config, **own))
     client, person, at = app.test_client(), Person(app), {"base_url": "https://live.example"}
     person.post("/", data={"id": ROOT_ID, "secret": ROOT_SECRET}, **at)
