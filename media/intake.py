@@ -201,6 +201,7 @@ class Intake:
             "peak": round(
                 max((each.size * 8 / each.seconds for each in self.measures if each.seconds), default=0)
             ),
+            "longest": max((each.seconds for each in self.measures), default=0.0),
             "average": round(sum(each.size for each in self.measures) * 8 / span) if span else 0,
         }
 
