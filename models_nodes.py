@@ -18,6 +18,8 @@ class Node(Row):
     public_url = TextField()
     rtmp_url = TextField()
     rtmps_url = TextField(null=True)
+    srt_url = TextField(null=True)
+    whip_url = TextField(null=True)
     started_at = UtcField()
     beats = (
         BigIntegerField()

@@ -199,7 +199,7 @@ class ReceivedOut(Wire):
 
     `renditions`: what viewers can choose from, each with `name, width, height, fps, bitrate, state`: `source` as it
     comes in, `transcoded`, or `left_out` for a `reason` (`no_room`, `overloaded`, `failed`, `switched_off`,
-    `ultra_low_latency`).
+    `ultra_low_latency`, `media_server`).
     """
 
     session_id = fields.String(allow_none=True)

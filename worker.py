@@ -37,8 +37,7 @@ from live.telling import told
 from logs import set_up_logging
 from media import ffmpeg, index, storage, tls, transcoders, watch
 from media.playlog import Playlog
-from media.servers import MediaServer, MediaServerError
-from media.servers.choice import media_server
+from media.servers import MediaServer, MediaServerError, choice
 from media.transcoders import Transcoders
 from models import Session, Status
 from upkeep import membership
@@ -89,6 +88,7 @@ class Worker:
             rtmp_port=config.rtmp_port,
             cores=config.transcode_cores,
             tell=lambda session_id, ladder: lifecycle.laddered(session_id, ladder.told(), utcnow()),
+            readable=choice.names_streams(config),
         )
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
@@ -347,7 +347,7 @@ def build(config: Config) -> Worker:
 
     links = of_box(config)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
-    return Worker(config, lifecycle, media_server(config), dispatcher, Keeper(config, links, ring))
+    return Worker(config, lifecycle, choice.media_server(config), dispatcher, Keeper(config, links, ring))
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def create(**given: Any) -> dict[str, Any]:
     """
     asked = {"account_id": "1"} | options.read(ChannelCreate, given)
     made = lifecycle().create(asked, utcnow())
-    ways = ingest(links().entrance(made, made.created_at))
+    ways = ingest(links().entrance(made, made.created_at), made.stream_token)
     return CreatedOut.show(_stream(made) | {"created_at": made.created_at, "ingest": ways})
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from config import Config
-from live.nodes import Directory
+from live.nodes import ADDRESSES, Directory
 from models import Channel, Status
 
 
@@ -17,6 +17,8 @@ class Address(Protocol):
     public_url: str
     rtmp_url: str
     rtmps_url: str | None
+    srt_url: str | None
+    whip_url: str | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Links:
     rtmps_url: str | None = None
     name: str = "main"  # this box as a node; "" for one that is none
     region: str = ""
+    srt_url: str | None = None
+    whip_url: str | None = None
     nodes: Directory = field(default_factory=Directory, compare=False, repr=False)
 
     def at(self, node: str) -> Address:
@@ -74,12 +78,18 @@ class Links:
 
 
 def of_box(config: Config) -> Links:
-    return Links(config.public_url, config.rtmp_url, config.rtmps_url, config.node, config.region)
+    addresses = {name: getattr(config, name) for name in ADDRESSES}
+    return Links(**addresses, name=config.node, region=config.region)
 
 
-def ingest(entrance: Address) -> dict[str, str]:
-    """Every way in that its media server offers."""
-    return {"rtmp": entrance.rtmp_url} | ({"rtmps": entrance.rtmps_url} if entrance.rtmps_url else {})
+def ingest(entrance: Address, stream_token: str) -> dict[str, str]:
+    """Every way in that its media server offers. The last two have no field of their own for the streamToken."""
+    ways = {"rtmp": entrance.rtmp_url, "rtmps": entrance.rtmps_url}
+    if entrance.srt_url:
+        ways["srt"] = f"{entrance.srt_url}?streamid=#!::r=live/{stream_token},m=publish"
+    if entrance.whip_url:
+        ways["whip"] = f"{entrance.whip_url}?app=live&stream={stream_token}"
+    return {name: url for name, url in ways.items() if url}
 
 
 def fields_for_encoder(channel: Channel, entrance: Address) -> dict[str, Any]:

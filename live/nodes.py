@@ -13,6 +13,7 @@ from models_nodes import Node
 
 log = logging.getLogger(__name__)
 
+ADDRESSES = ("public_url", "rtmp_url", "rtmps_url", "srt_url", "whip_url")
 KNOWN_FOR_S = 1.0
 BEAT_EVERY_S = 1.0
 # Without a beat for this long a node is lost: a worker that is killed is back within three.
@@ -201,7 +202,5 @@ def taken(name: str) -> str:
 
 
 def of_box(config: Config, box: str) -> Member:
-    facts = {
-        name: getattr(config, name) for name in ("region", "capacity", "public_url", "rtmp_url", "rtmps_url")
-    }
+    facts = {name: getattr(config, name) for name in ("region", "capacity", *ADDRESSES)}
     return Member(config.node, box, facts)

@@ -128,6 +128,7 @@ def _judge(
         session.audio,
         nominal_fps=publisher.video.get("fps"),
         late_s=monitor.late_s(session.id, signal.get("lastEndsMs"), now),
+        longest_s=signal.get("longest", 0.0),
         silent_s=(now - session.silent_since).total_seconds() if session.silent_since else 0.0,
         reconnects=monitor.reconnects(session.id, session.starts, now),
     )

@@ -24,6 +24,8 @@ STATEMENTS = (
         public_url {LONG} NOT NULL,
         rtmp_url {LONG} NOT NULL,
         rtmps_url {LONG},
+        srt_url {LONG},
+        whip_url {LONG},
         started_at {BIG} NOT NULL,
         beats {BIG} NOT NULL,
         lost_at {BIG},

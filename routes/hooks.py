@@ -45,6 +45,8 @@ def decide(told: Hook) -> str | None:
         with metrics.deciding() as decision:
             stream, decision.result = publish(told, now)
         return stream
+    if told.call == "play":
+        return None  # viewers have their own way: what an encoder publishes with opens no playback
     if told.call == "unpublish":
         together(partial(box.lifecycle.unpublish, told.connection, "left", now))
     return ""

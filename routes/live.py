@@ -182,7 +182,7 @@ def read_statistics(channel_id: str, asked: Asked) -> Response:
 def show_new(channel: Channel) -> Response:
     made = {
         "created_at": channel.created_at,
-        "ingest": ingest(box.links.entrance(channel, channel.created_at)),
+        "ingest": ingest(box.links.entrance(channel, channel.created_at), channel.stream_token),
     }
     fields = stream(channel) | made
     return created(CreatedOut.show(fields), f"{request.path}/{channel.id}")

@@ -13,12 +13,14 @@ from live.arrival import RefusedError
 from live.lifecycle import Lifecycle
 from live.limits import Limits
 from live.links import Links
-from live.nodes import DisplacedError, Member, RollCall, best
+from live.nodes import ADDRESSES, DisplacedError, Member, RollCall, best
 from live.reconcile import lost_all, reconcile
 from models import Session
 from models_nodes import Node
 from tests.envelope import wrong
 from tests.story import after, again, arrival, events, new, sessions
+
+NOWHERE = dict.fromkeys(("capacity", *ADDRESSES)) | {"region": ""}
 
 
 @dataclass
@@ -99,9 +101,7 @@ def member(db, now):
 
     def made(name: str, **facts) -> Member:
         address = {"public_url": f"http://{name}.example", "rtmp_url": f"rtmp://{name}.example/live"}
-        one = Member(
-            name, f"box of {name}", {"region": "", "capacity": None, "rtmps_url": None} | address | facts
-        )
+        one = Member(name, f"box of {name}", NOWHERE | address | facts)
         one.beat(now)
         return one
 

@@ -28,6 +28,8 @@ FACTS = {
     "public_url": "http://a",
     "rtmp_url": "rtmp://a/live",
     "rtmps_url": None,
+    "srt_url": None,
+    "whip_url": None,
 }
 
 

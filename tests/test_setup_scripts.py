@@ -100,6 +100,22 @@ def test_the_player_asks_for_exact_versions():
     assert [version for version in wanted.values() if not re.fullmatch(r"[0-9.]+", version)] == []
 
 
+def test_another_program_of_srs_s_name_is_refused_before_anything_starts(tmp_path):
+    program(tmp_path, "srs", "echo 'usage: srs [options] address' >&2; exit 64")
+    ports = dict(
+        zip(
+            ("PORT", "HTTP_PORT", "RTMP_PORT", "SRS_API_PORT", "HOOK_PORT"),
+            map(str, free_ports(5)),
+            strict=True,
+        )
+    )
+    own = {"DATA_DIR": str(tmp_path / "data"), "MEDIA_SERVER": "srs", "SRS": str(tmp_path / "srs")} | ports
+    assert prepare("folders", **own).returncode == 0
+    answer = prepare(**own)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"SRS must be SRS 5 or 6; {tmp_path}/srs says")
+
+
 def test_wrong_settings_are_all_named_one_per_line(tmp_path):
     answer = prepare("folders", DATA_DIR=str(tmp_path / "data"), PORT="0", HTTP_PORT="x", MEDIA_SERVER="what")
     assert answer.returncode == 2
