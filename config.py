@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from environment import Reader
 
 MEDIA_SERVERS = ("nginx-rtmp", "none")
+MOST_WEB_PROCESSES = 32
 LOG_FORMATS = ("auto", "text", "json")
 NGINX_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
 
@@ -45,6 +46,7 @@ class Config:
     ffmpeg: str | None
     sqlite_any_version: bool
     transcode_cores: float
+    web_processes: int = 1
     log_format: str = "auto"
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
@@ -156,6 +158,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
+        web_processes=env.count("WEB_PROCESSES", 1, MOST_WEB_PROCESSES),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),

@@ -82,6 +82,7 @@ def test_every_value_is_taken_as_given(tmp_path):
 
 WRONG = {
     "PORT": ("0", "65536", "x", "-1", "80.0", "٨٠"),
+    "WEB_PROCESSES": ("0", "33", "x", "-1", "1.5", "٢"),
     "HTTP_PORT": ("70000",),
     "RTMP_PORT": ("rtmp",),
     "HOOK_PORT": ("0",),

@@ -29,7 +29,7 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
-    "metrics": {"live", "config", "database_url", "db", "db_sqlite", "media"},
+    "metrics": {"together", "live", "config", "database_url", "db", "db_sqlite", "media"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
         *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite"),
@@ -41,6 +41,8 @@ ARROWS = {
     },
     "errors": {"wire"},
     "listeners": {"config"},
+    "processes": {"together"},
+    "together": set(),
     "row": {"db"},
     "models": {"db", "row"},
     "models_analytics": {"db", "models", "row"},
@@ -53,10 +55,10 @@ ARROWS = {
     "schemas_webhook": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
     "audit": {"models"},
-    "auth": {"config", "db", "errors", "models", "audit"},
+    "auth": {"together", "config", "db", "errors", "models", "audit"},
     "live": {
         *("models", "models_chores", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
-        *("audit", "config", "release", "models_studio"),
+        *("audit", "config", "release", "models_studio", "together"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
@@ -65,14 +67,14 @@ ARROWS = {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search", "schemas_webhook", "schemas_analytics"),
-        *("models_studio", "schemas_studio"),
+        *("models_studio", "schemas_studio", "together"),
     },
     "packager": {"config", "logs", "media", "wake"},
     "keeper": {"live", "media", "models", "models_chores", "models_search", "db", "config"},
     "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),
+        *("audit", "commands", "listeners", "metrics", "packager", "processes", "together", "upkeep"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}
