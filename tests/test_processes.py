@@ -285,17 +285,17 @@ def test_without_the_parent_nobody_is_left_and_another_can_start(own):
 def test_asked_to_stop_they_finish_what_is_in_flight_and_take_no_more(own):
     body = json.dumps({"name": "in flight"}).encode()
     left = children(own)
-    with ExitStack() as stack:
-        clients = [stack.enter_context(own.connect()) for _ in range(12)]
+    with one_to_each(own) as connections, one_to_each(own) as idle:
+        clients = [each.sock for each in connections]
         for client in clients:
             client.sendall(posting(body[:5], len(body)))
-        idle = stack.enter_context(own.connect())
-        until(lambda: sum(len(ports(each)) for each in left) >= 13, 10, "all of them are taken")
-        assert len([each for each in left if ports(each)]) > 1
-        own.call("GET", "/v1")
+        for each in idle:
+            asked(each, "GET", "/v1")  # by now each of them has read what was sent before
         own.process.terminate()
         until(lambda: not own.listens(), 5, "they take no more")
-        until(lambda: is_closed(idle), 5, "a connection without a request is closed")
+        until(
+            lambda: all(is_closed(each.sock) for each in idle), 5, "connections without a request are closed"
+        )
         assert own.process.poll() is None
         for client in clients:
             client.sendall(body[5:])
