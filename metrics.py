@@ -115,6 +115,9 @@ def _processes(pids: list[int]) -> Iterator[Metric]:
             family = type(family)(name, family.documentation, value=sum(values) + gone)
         yield family
     yield _is("web_processes", "Processes of web that answer requests", len(found) - bool(parent))
+    yield _total(
+        "web_deaths", "Processes of web that ended without being asked to, and were replaced", counts.deaths()
+    )
     threads = 0
     for each in pids:
         with suppress(psutil.Error):

@@ -89,6 +89,7 @@ def _ask(children: list[Child]) -> None:
 def _look(child: Child, asked: bool) -> None:
     pid, status = child.pid, child.reap(time.monotonic())
     if status is not None and not asked:
+        together.counts.died(child.part)
         about = {"event": "web_died", "pid": pid, "exitStatus": status}
         pause = child.start_at - time.monotonic()
         again = f"in {pause:.0f} s" if pause > 0 else "now"

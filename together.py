@@ -20,11 +20,14 @@ ROWS = 8192  # all names that there can be are fewer: labels are of closed sets
 DIGEST = 2  # of a row of Times: the same for its key
 WAYS = 8
 
+USED, PID, DEATHS = range(NAME, NAME + 3)  # numbers of a part's first row
+
 own = 0  # which part is this process's
 
 
 class Counts:
-    """Rows of numbers that only grow, by name. The first row of a part says how many it has, and whose it is."""
+    """Rows of numbers that only grow, by name. The first row of a part says how many it has, whose it is and how often
+    somebody who had it has died."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -37,7 +40,7 @@ class Counts:
         self.take()
 
     def take(self) -> None:
-        self.numbers[self._at(own, 0) + NAME + 1] = os.getpid()
+        self.numbers[self._at(own, 0) + PID] = os.getpid()
         self.rows = dict(self._named(own))
 
     def add(self, name: str, column: int = 0, amount: float = 0.0) -> None:
@@ -58,14 +61,23 @@ class Counts:
         return found
 
     def pids(self) -> list[int]:
-        """Who has the parts; one that has just died is among them."""
+        """Who has the parts; one that has just died may be among them."""
         if self.parts == 1:
             return [os.getpid()]
-        taken = (int(self.numbers[self._at(part, 0) + NAME + 1]) for part in range(self.parts))
+        taken = (int(self.numbers[self._at(part, 0) + PID]) for part in range(self.parts))
         return [pid for pid in taken if pid]
 
+    def died(self, part: int) -> None:
+        """For the parent: nobody has this part until somebody takes it."""
+        header = self._at(part, 0)
+        self.numbers[header + PID] = 0
+        self.numbers[header + DEATHS] += 1
+
+    def deaths(self) -> int:
+        return int(sum(self.numbers[self._at(part, 0) + DEATHS] for part in range(self.parts)))
+
     def _row(self, name: str) -> int:
-        used = self._at(own, 0) + NAME
+        used = self._at(own, 0) + USED
         number = int(self.numbers[used]) + 1
         written = name.encode()
         if number >= ROWS or len(written) > NAME * FLOAT:
@@ -77,7 +89,7 @@ class Counts:
         return at
 
     def _named(self, part: int) -> Iterator[tuple[str, int]]:
-        for number in range(1, int(self.numbers[self._at(part, 0) + NAME]) + 1):
+        for number in range(1, int(self.numbers[self._at(part, 0) + USED]) + 1):
             at = self._at(part, number)
             yield self.memory[at * FLOAT : (at + NAME) * FLOAT].rstrip(b"\0").decode(), at
 

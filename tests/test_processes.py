@@ -23,6 +23,7 @@ from tests.box import short_folder
 from tests.conftest import basic
 from tests.processes import AUTHORIZATION, Web, web
 from tests.race import at_once
+from tests.test_doctor_running import doctor, failed
 from tests.test_listeners import HEAD, answer_of, is_closed, posting
 from tests.waiting import until
 
@@ -107,6 +108,13 @@ def test_nothing_is_in_the_parent_that_a_fork_would_break(shared):
     assert not [each for each in parent.net_connections("all") if each.raddr], "a database's, for one"
 
 
+@pytest.mark.sqlite
+def test_doctor_takes_all_of_them_for_one_web(shared):
+    settings = {"DATA_DIR": str(shared.data_dir), "PORT": str(shared.port), "MEDIA_SERVER": "none"}
+    _, checks = doctor(os.environ | settings | {"WEB_PROCESSES": str(NUMBER)})
+    assert failed(checks).keys() == {"worker"}, "there is none, and everything else is well"
+
+
 def test_wrong_credentials_are_counted_whichever_process_they_are_sent_to(shared):
     wrong = basic("root", "not the secret of anybody")
     with one_to_each(shared) as connections:
@@ -149,6 +157,7 @@ def test_metrics_are_the_same_whichever_process_is_asked_and_survive_its_death(s
         after = [scraped(each) for each in connections]
     for each in after:
         assert of_others(each) == counted[0]
+        assert each["livestream_web_deaths_total",] - found[0]["livestream_web_deaths_total",] == NUMBER
         assert each["process_cpu_seconds_total",] >= found[-1]["process_cpu_seconds_total",]
 
 

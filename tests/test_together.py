@@ -55,6 +55,8 @@ def test_what_a_fork_counts_is_seen_by_who_has_forked_it(part):
     counts.add("a")
     assert counts.total()["a"][0] == 2
     assert counts.pids() == [os.getpid(), pid]
+    counts.died(1)
+    assert (counts.pids(), counts.deaths(), counts.total()["a"][0]) == ([os.getpid()], 1, 2)
 
 
 def test_there_is_room_for_the_name_of_every_count(app, hooks):
