@@ -262,6 +262,19 @@ def test_whoever_is_killed_takes_along_its_own_clients_only_and_is_replaced(shar
     assert '"event":"web_died"' in shared.log.read_text()
 
 
+def test_one_that_is_asked_to_stop_finishes_what_it_is_answering_and_is_replaced(shared):
+    body = json.dumps({"name": "in flight"}).encode()
+    with one_to_each(shared) as connections:
+        client = connections[0].sock
+        [taker] = [each for each in children(shared) if client.getsockname()[1] in ports(each)]
+        client.sendall(posting(body[:5], len(body)))
+        taker.terminate()
+        assert asked(connections[1], "GET", "/v1")[0] == 200
+        client.sendall(body[5:])
+        assert answer_of(client)[0] == 201
+    until(lambda: taker not in children(shared) and len(children(shared)) == NUMBER, 10, "it is replaced")
+
+
 def test_who_dies_at_once_is_started_again_later_each_time():
     child, now, pauses = processes.Child(0), time.monotonic(), []
     for _ in range(7):
