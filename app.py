@@ -234,11 +234,12 @@ def _serve_all(config: Config) -> None:
     _show_root_token(config)
     listeners.allow_open_files()
     counts.divide(config.web_processes)
+    app, hook_app = create_app(config), create_hook_app(config)
     try:
         sockets = _open_sockets(config)
     except OSError as error:
         sys.exit(f"HOST, PORT or HOOK_PORT cannot be used: {error}.")
-    serve = partial(_serve, config, create_app(config), create_hook_app(config), sockets)
+    serve = partial(_serve, config, app, hook_app, sockets)
     log.info("listening on http://%s:%d", config.host, config.port, extra={"event": "part_started"})
     if config.web_processes > 1:
         processes.keep(config.web_processes, serve, sockets.all)

@@ -49,12 +49,10 @@ class Child:
 
 def keep(number: int, serve: Callable[[], None], sockets: list[socket]) -> None:
     """So many processes that `serve`, until SIGTERM or SIGINT and until what they were answering then is answered."""
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_DFL
-    )  # ignored, as some programs hand it down, the dead would vanish
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, SIGNALS
-    )  # they wait until they are asked for: no handler, no race
+    # Ignored, as some programs hand it down, the dead would vanish.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # They wait until they are asked for: no handler, and no moment in which one is missed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     children = [Child(part) for part in range(number)]
     asked = False
     while not asked or any(child.pid for child in children):
