@@ -13,6 +13,7 @@ from database_url import is_on_server
 from environment import Reader
 
 MEDIA_SERVERS = ("nginx-rtmp", "srs", "none")
+MOST_WEB_PROCESSES = 32
 LOG_FORMATS = ("auto", "text", "json")
 SRS_BUILT_AT = "/usr/local/srs/objs/srs"  # where its own instructions put it
 SRS_HOOK_PORT = 8001
@@ -51,6 +52,7 @@ class Config:
     node: str = "main"  # "" for a box that is none: beside a database on a server, without a media server
     region: str = ""
     capacity: int | None = None  # publishers
+    web_processes: int = 1
     log_format: str = "auto"
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
@@ -206,6 +208,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         node=node,
         region=env.word("REGION", ""),
         capacity=env.limit("CAPACITY") or None,
+        web_processes=env.count("WEB_PROCESSES", 1, MOST_WEB_PROCESSES),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),

@@ -109,8 +109,8 @@ class Sqlite(peewee.SqliteDatabase):
         finally:
             self.turn.release()
 
-    def together(self, act: Callable[[], Any]) -> Any:
-        """See db.together."""
+    def group_commit(self, act: Callable[[], Any]) -> Any:
+        """See db.group_commit."""
         if self.in_transaction():
             return act()
         mine = Wish(act)

@@ -61,6 +61,13 @@ class Reader:
             return None
         return int(value)
 
+    def count(self, name: str, default: int, most: int) -> int:
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
+            self.problems.append(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
+            return default
+        return int(value)
+
     def cores(self, name: str, default: float) -> float:
         value = self.text(name, str(default))
         if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", value):

@@ -29,7 +29,7 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
-    "metrics": {"live", "config", "database_url", "db", "db_sqlite", "media"},
+    "metrics": {"together", "live", "config", "database_url", "db", "db_sqlite", "media"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
         *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite", "models_access"),
@@ -42,6 +42,8 @@ ARROWS = {
     },
     "errors": {"wire"},
     "listeners": {"config"},
+    "processes": {"together"},
+    "together": set(),
     "row": {"db"},
     "models": {"db", "row"},
     "models_access": {"db", "row"},
@@ -56,10 +58,10 @@ ARROWS = {
     "schemas_webhook": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
     "audit": {"models_access"},
-    "auth": {"config", "db", "errors", "models", "models_access", "audit"},
+    "auth": {"together", "config", "db", "errors", "models", "models_access", "audit"},
     "live": {
         *("models", "models_chores", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
-        *("audit", "config", "release", "models_access", "models_nodes", "models_studio"),
+        *("audit", "config", "release", "models_access", "models_nodes", "models_studio", "together"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
@@ -70,7 +72,7 @@ ARROWS = {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search", "schemas_webhook", "schemas_analytics"),
-        *("models_access", "models_studio", "schemas_studio"),
+        *("models_access", "models_studio", "schemas_studio", "together"),
     },
     "packager": {"config", "logs", "media", "wake"},
     "keeper": {
@@ -79,7 +81,7 @@ ARROWS = {
     "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),
-        *("audit", "commands", "listeners", "metrics", "packager", "upkeep"),
+        *("audit", "commands", "listeners", "metrics", "packager", "processes", "together", "upkeep"),
     },
 }
 FLASK_IN = {"app.py", "auth.py", "errors.py"}

@@ -194,14 +194,6 @@ def test_wrong_credentials_are_forgotten_after_a_minute(now):
     assert failed.add("a", now + after(seconds=121)) is None
 
 
-def test_addresses_without_end_take_no_memory_without_end(now, monkeypatch):
-    monkeypatch.setattr(FailedLogins, "ADDRESSES", 10)
-    failed = FailedLogins()
-    for number in range(100):
-        failed.add(str(number), now)
-    assert list(failed.times) == [str(number) for number in range(90, 100)]
-
-
 # The root token and the command line.
 
 
