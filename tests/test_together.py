@@ -8,7 +8,7 @@ import pytest
 import metrics
 import together
 from auth import FailedLogins
-from models import Token
+from models_access import Token
 from routes.console.session import Sessions
 from together import Counts, Times
 
