@@ -22,7 +22,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # How Debian's images for containers differ from a machine: no service is started, no package file is kept.
 AS_IN_THE_IMAGE = {
     "usr/sbin/policy-rc.d": "#!/bin/sh\nexit 101\n",
-    "etc/apt/apt.conf.d/docker-clean": 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n',
+    "etc/apt/apt.conf.d/docker-clean": 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb || true"; };\n'
+    'Dir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";\n',
 }
 LENT_VARIABLES = re.compile(
     r"(PIP|NPM_CONFIG)_\w+|(https?|no|all)_proxy|\w*(CA_BUNDLE|CA_CERTS|CERT_FILE|CAINFO)", re.IGNORECASE
