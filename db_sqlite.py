@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,27 @@ class Sqlite(peewee.SqliteDatabase):
     """
 
     kind = "sqlite"
+    not_alone = ()  # whoever is within a transaction is alone
+    hold = hold_free = ""  # whoever writes holds all there is
     version = peewee.sqlite3.sqlite_version
 
     def __init__(self, path: str, **settings: Any) -> None:
         super().__init__(path, **settings)
         self.turn = threading.Lock()
+
+    def side_by_side(self) -> AbstractContextManager[Any]:
+        """See db.side_by_side."""
+        return self.atomic()
+
+    def one_at_a_time(self, kind: str, key: str) -> None:
+        """See db.one_at_a_time."""
+
+    def complete_events(self) -> int | None:
+        """See db.complete_events."""
+        return None
+
+    def fold_counters(self) -> None:
+        """See db.fold_counters."""
 
     def begin(self, lock_type: str | None = None) -> None:
         """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from peewee import fn
 
-from db import to_ms
+from db import one_at_a_time, to_ms
 from live.links import Links
 from live.snapshot import channel_object
 from live.telling import tell_later
@@ -70,6 +70,8 @@ def note(channel: Channel, kind: str, now: datetime, **detail: Any) -> None:
 
 def note_refused(channel: Channel | None, reason: str, client_ip: str, now: datetime) -> None:
     """A refused publisher; repeats from the same address for the same reason are counted in one entry."""
+    if channel is None:
+        one_at_a_time("refused", client_ip)
     who = {"reason": reason, "clientIp": client_ip}
     begins = dump_json(who)[:-1] + ","
     same = TimelineEntry.channel == channel if channel else TimelineEntry.channel.is_null()
