@@ -27,7 +27,15 @@ Result = TypeVar("Result")
 MIGRATIONS = Path(__file__).parent / "migrations"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-database = peewee.DatabaseProxy()
+
+class Proxy(peewee.DatabaseProxy):
+    """Whichever database is bound."""
+
+    def atomic(self, *how: Any) -> AbstractContextManager[Any]:
+        return self.obj.atomic(*how)  # peewee would not ask it
+
+
+database = Proxy()
 
 
 class SchemaError(Exception):

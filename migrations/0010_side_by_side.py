@@ -47,3 +47,9 @@ def up(migrator, db):
     if db.kind == "postgresql":
         for statement in SUMS:
             db.execute_sql(statement)
+
+
+def down(migrator, db):
+    """Nothing, on SQLite; only releases before this one would ask for it."""
+    if db.kind == "postgresql":
+        raise NotImplementedError("Restore the dump that was taken before the upgrade.")

@@ -108,7 +108,7 @@ def _end(server: subprocess.Popen, folder: Path, pid: int) -> None:
     if os.getpid() == pid:  # not what a test has forked
         server.send_signal(signal.SIGQUIT)
         server.wait(30)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what it is in may be gone already
 
 
 def _command(program: str, *arguments: str | Path) -> list[str | Path]:
