@@ -72,6 +72,7 @@ class Postgres(peewee.PostgresqlDatabase):
     """PostgreSQL whose writers take turns, but for those that say that they need not."""
 
     kind = "postgresql"
+    merges = False  # it would sort all rows of a union, though an index has each part in order
     not_alone = NotAloneError
     hold = " FOR NO KEY UPDATE"
     hold_free = " FOR NO KEY UPDATE SKIP LOCKED"

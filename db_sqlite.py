@@ -39,6 +39,7 @@ class Sqlite(peewee.SqliteDatabase):
     """
 
     kind = "sqlite"
+    merges = True  # of walks in the same order it makes one
     not_alone = ()  # whoever is within a transaction is alone
     hold = hold_free = ""  # whoever writes holds all there is
     version = peewee.sqlite3.sqlite_version

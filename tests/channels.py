@@ -2,11 +2,12 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, product
 
 from db import database, to_ms
+from live.fulltext_postgresql import placed
 from live.text import folded, words
 from models import Channel, Status, new_id, new_stream_token
 
@@ -105,7 +106,8 @@ class Maker:
 def write_channels(count: int, now: datetime, seed: int = 1) -> None:
     """Channels with their tags and texts, as live/lifecycle.py and live/fulltext.py would have written them."""
     maker = Maker(now, seed)
-    database.execute_sql("PRAGMA cache_size = -400000")  # of this connection: for indexes in no order
+    if database.kind == "sqlite":
+        database.execute_sql("PRAGMA cache_size = -400000")  # of this connection: for indexes in no order
     [[begin]] = database.execute_sql("SELECT coalesce(max(pk), 0) FROM channel")
     for done in range(0, count, AT_ONCE):
         pks = range(begin + done + 1, begin + min(done + AT_ONCE, count) + 1)
@@ -115,27 +117,29 @@ def write_channels(count: int, now: datetime, seed: int = 1) -> None:
 
 
 def write(rows: dict[int, dict]) -> None:
-    cursor = database.cursor()
-    marks = ", ".join("?" * (len(COLUMNS) + 1))
-    cursor.executemany(
-        f"INSERT INTO channel (pk, {', '.join(column_names())}) VALUES ({marks})",
-        [[pk, *(row | {"tags": json.dumps(row["tags"])}).values()] for pk, row in rows.items()],
+    names = ", ".join(column_names())
+    channels = ([pk, *(row | {"tags": json.dumps(row["tags"])}).values()] for pk, row in rows.items())
+    write_all(f"channel (pk, {names})", channels)
+    tags = (
+        (pk, tag, row["account_id"], row["status"], row["listed_at"])
+        for pk, row in rows.items()
+        for tag in row["tags"]
     )
-    cursor.executemany(
-        "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) VALUES (?, ?, ?, ?, ?)",
-        [
-            (pk, tag, row["account_id"], row["status"], row["listed_at"])
-            for pk, row in rows.items()
-            for tag in row["tags"]
-        ],
-    )
-    cursor.executemany(
-        "INSERT INTO channel_text (rowid, name, tags, description) VALUES (?, ?, ?, ?)", texts(rows)
-    )
-    cursor.executemany(
-        "INSERT INTO channel_name (rowid, name) VALUES (?, ?)",
-        [(pk, row["name_folded"]) for pk, row in rows.items()],
-    )
+    write_all("channel_tag (channel_id, tag, account_id, status, listed_at)", tags)
+    if database.kind == "postgresql":
+        placed_texts = (placed(parts) for _, *parts in texts(rows))
+        names_of = (row["name_folded"] for row in rows.values())
+        found = zip(rows, names_of, placed_texts, strict=True)
+        write_all("channel_text (pk, name, words)", found)
+        database.execute_sql("SELECT setval('channel_pk_seq', MAX(pk)) FROM channel")
+    else:
+        write_all("channel_text (rowid, name, tags, description)", texts(rows))
+        write_all("channel_name (rowid, name)", ((pk, row["name_folded"]) for pk, row in rows.items()))
+
+
+def write_all(into: str, rows: Iterable[Sequence]) -> None:
+    marks = ", ".join([database.param] * (into.count(",") + 1))
+    database.cursor().executemany(f"INSERT INTO {into} VALUES ({marks})", list(rows))
 
 
 def column_names() -> list[str]:

@@ -21,12 +21,12 @@ from live.arrival import Arrival, RefusedError
 from live.events import emit
 from live.lifecycle import Lifecycle
 from live.limits import Limits
-from models import Channel, Delivery, Event, EventName, Session
+from models import Channel, Delivery, Event, EventName, Session, Webhook
 from schemas import ChannelCreate
 from tests import postgres
 from tests.conftest import ROOT_ID, ROOT_SECRET, basic
 from tests.invariants import LINKS, Watch, miscounted
-from tests.outbox import answered, hook
+from tests.outbox import T0, again, answered, claim, happen, hook
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not postgres.WANTED, reason="needs PostgreSQL")
@@ -244,6 +244,27 @@ def test_many_dispatchers_send_each_delivery_once_and_each_queue_in_order(verbs,
     for job in sent:
         by_queue[job.webhook_id, rows[job.pk].queue].append(job.pk)
     assert all(pks == sorted(pks) for pks in by_queue.values())
+
+
+def test_who_claims_while_another_records_leaves_that_webhook_to_it_and_looks_again(app, config):
+    webhook = hook(config)
+    first, second = happen(webhook), happen(webhook)
+    [job] = claim(webhook)
+    claimed = []
+    with connection():
+        with side_by_side():
+            queue.record([(job, answered())], T0, random.random)
+            other = threading.Thread(target=lambda: claimed.append(claim_all(webhook)))
+            other.start()
+            other.join(10)
+        assert claimed == [queue.Claimed([], more=True)]
+        assert [each.pk for each in claim_all(webhook).jobs] == [second.pk]
+    assert (job.pk, again(second).next_at is None) == (first.pk, False)
+
+
+def claim_all(webhook: Webhook) -> queue.Claimed:
+    with connection():
+        return queue.claim({webhook.id: 8}, T0)
 
 
 def test_any_verbs_at_once_block_nobody_for_good_and_leave_every_channel_as_it_must_be(verbs, config):

@@ -49,11 +49,12 @@ def press(folder: Path, url: str, verb: str, processes: int, threads: int) -> fl
             write_channels(int(MOST_A_SECOND * SECONDS))
     database.obj.close()
     arguments = [sys.executable, "-m", "tests.bench.writers", url, verb, str(threads), str(processes)]
-    started = time.time() + 2 + processes / 2
-    running = [
-        subprocess.Popen([*arguments, str(each), str(started)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for each in range(processes)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([*arguments, str(each)], cwd=ROOT, **pipes) for each in range(processes)]
+    assert [each.stdout.readline() for each in running] == ["ready\n"] * processes
+    for each in running:
+        each.stdin.write("go\n")
+        each.stdin.flush()
     return sum(float(each.communicate(timeout=60)[0]) for each in running)
 
 
@@ -74,14 +75,15 @@ def main() -> None:
     bind(url)
     lifecycle = Lifecycle(LINKS, Limits({}), lambda: None)
     fields = dict(ChannelCreate().load({"name": "A channel of the benchmark"}))
-    counts, ends = [0] * threads, float(sys.argv[6]) + SECONDS
+    counts, begin = [0] * threads, threading.Barrier(threads + 1)
 
     def work(number: int) -> None:
         step, at = processes * threads, mine * threads + number
         with database.connection_context():
-            database.execute_sql("SELECT 1").fetchall()
-            time.sleep(max(0, float(sys.argv[6]) - time.time()))
-            while time.time() < ends:
+            begin.wait()
+            begin.wait()
+            ends = time.monotonic() + SECONDS
+            while time.monotonic() < ends:
                 if verb == "create":
                     lifecycle.create(fields | {"account_id": str(at % 100)}, utcnow())
                 else:
@@ -93,6 +95,10 @@ def main() -> None:
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for each in workers:
         each.start()
+    begin.wait()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    begin.wait()
     for each in workers:
         each.join()
     print(sum(counts) / SECONDS)
