@@ -104,7 +104,7 @@ class Postgres(peewee.PostgresqlDatabase):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         self._renew()
-        return super().execute_sql(sql, [_without_nul(each) for each in params or ()])
+        return super().execute_sql(sql, [self.without_nul(each) for each in params or ()])
 
     def atomic(self, how: str = ALONE) -> AbstractContextManager[Any]:
         if how == ALONE and self.in_transaction() and self._state.how != ALONE:
@@ -114,6 +114,11 @@ class Postgres(peewee.PostgresqlDatabase):
     def side_by_side(self) -> AbstractContextManager[Any]:
         """See db.side_by_side."""
         return self.atomic(BESIDE)
+
+    @staticmethod
+    def without_nul(value: Any) -> Any:
+        """No text in PostgreSQL has a NUL: what is looked for with one is not there, and is kept with U+FFFD."""
+        return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
     def begin(self, how: str = ALONE) -> None:
         self._renew()
@@ -162,11 +167,6 @@ class Postgres(peewee.PostgresqlDatabase):
     def broken_references(self) -> list[tuple[Any, ...]]:
         """PostgreSQL lets none be written."""
         return []
-
-
-def _without_nul(value: Any) -> Any:
-    """No text in PostgreSQL has a NUL: what is looked for with one is not there, and what has one is kept without."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
 
 def _digest(kind: str, key: str) -> bytes:

@@ -126,7 +126,10 @@ def _rows(asked: Any, table: Table) -> Iterator[tuple[Any, ...]]:
             last or (),
         ).fetchall()
         for row in found:
-            yield tuple(bool(value) if flag else value for value, flag in zip(row, table.flags, strict=True))
+            yield tuple(
+                bool(value) if flag else database.without_nul(value)
+                for value, flag in zip(row, table.flags, strict=True)
+            )
         if len(found) < AT_ONCE:
             return
         last = [found[-1][table.columns.index(key)] for key in table.keys]
