@@ -4,7 +4,7 @@ in a file of its own: db_sqlite.py."""
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,7 +29,15 @@ log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-database = peewee.DatabaseProxy()
+
+class Proxy(peewee.DatabaseProxy):
+    """Whichever database is bound."""
+
+    def atomic(self, *how: Any) -> AbstractContextManager[Any]:
+        return self.obj.atomic(*how)  # peewee would not ask it
+
+
+database = Proxy()
 
 
 class SchemaError(Exception):
@@ -106,6 +114,40 @@ def _carefully(act: Callable[[], object]) -> None:
         log.exception("what follows a commit failed")
 
 
+def side_by_side() -> AbstractContextManager[Any]:
+    """A transaction that others of its kind may run beside, where the database can (docs/decisions/0022); `atomic` is
+    alone. Whoever begins it holds the rows that it changes (Row.held), the channel's before all that is the
+    channel's, and says what else must be `one_at_a_time`."""
+    return database.side_by_side()
+
+
+def one_at_a_time(kind: str, key: str = "") -> None:
+    """Until the transaction ends nobody else gets past this with the same words. After the rows that are held."""
+    database.one_at_a_time(kind, key)
+
+
+def beside_or_alone(act: Callable[[], T]) -> T:
+    """This in a transaction side by side with others, or, where it turns out to have to be alone, once more so."""
+    if database.in_transaction():
+        return act()
+    try:
+        with side_by_side():
+            return act()
+    except database.not_alone:
+        with database.atomic():
+            return act()
+
+
+def complete_events() -> int | None:
+    """Up to this number every event that will ever be there can be seen. None: up to any."""
+    return database.complete_events()
+
+
+def fold_counters() -> None:
+    """Add up what is counted in many rows (migrations/0010_side_by_side.py)."""
+    database.fold_counters()
+
+
 @contextmanager
 def part() -> Iterator[None]:
     """A part of a transaction that may fail by itself; with it goes what it wanted done after the commit, which
@@ -113,7 +155,7 @@ def part() -> Iterator[None]:
     waiting = database._state.commit_callbacks
     before = len(waiting)
     try:
-        with database.atomic():
+        with side_by_side():
             yield
     except BaseException:
         del waiting[before:]

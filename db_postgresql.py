@@ -1,14 +1,16 @@
 """PostgreSQL, the database that several machines can share. What only it can sits here (docs/decisions/0020).
 
-Writers take turns, as they do on SQLite: whoever begins a transaction has the only one that writes. What the code
-reads in it nobody changes meanwhile, events are numbered in the order in which they can be seen, and what is counted
-stays counted.
+Whoever begins a transaction with `atomic` has the only one that writes, as on SQLite. The verbs that are many at once
+begin it with `side_by_side`, hold the rows that they change, and say what else must be one at a time
+(docs/decisions/0022).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
+from hashlib import blake2b
 from pathlib import Path
+from struct import unpack
 from typing import Any
 
 import peewee
@@ -19,6 +21,35 @@ from psycopg.adapt import Buffer, Loader
 SCHEMA = Path(__file__).parent / "migrations" / "postgresql"
 SCHEMA_IS_OF = "0007_studio"  # the last migration that the schema above has in it
 WRITERS = 0x4C495645  # the lock of writers; any number, as long as nobody else takes locks in this database
+# An event may be numbered now and be seen later: whoever may write some holds a shared lock whose key is the last
+# number that was given before, behind this prefix of 16 bits.
+OUTBOX = 0x4C56
+OUTBOX_BITS = 48
+ALONE, BESIDE = "alone", "beside"
+BEGIN = {
+    ALONE: f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})",
+    BESIDE: f"""BEGIN; SELECT pg_advisory_xact_lock_shared({WRITERS});
+        SELECT pg_advisory_xact_lock_shared(({OUTBOX}::bigint << {OUTBOX_BITS}) + last_value - (NOT is_called)::int)
+          FROM event_id_seq""",  # noqa: S608 (numbers of ours)
+}
+COMPLETE = f"""
+    SELECT LEAST((SELECT MAX(id) FROM event),
+                 (SELECT MIN(((classid::bigint << 32) | objid::bigint) & ((1::bigint << {OUTBOX_BITS}) - 1))
+                    FROM pg_locks
+                   WHERE locktype = 'advisory' AND objsubid = 1 AND classid::bigint >> {OUTBOX_BITS - 32} = {OUTBOX}
+                     AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())))
+"""  # noqa: S608
+FOLD = """
+    WITH gone AS (
+        DELETE FROM channel_count WHERE ctid IN (
+            SELECT counted.ctid FROM channel_count AS counted
+              JOIN (SELECT account_id, tag, status FROM channel_count GROUP BY account_id, tag, status
+                    HAVING COUNT(*) > 1 OR SUM(n) = 0) AS several USING (account_id, tag, status)
+               FOR UPDATE OF counted SKIP LOCKED)
+        RETURNING account_id, tag, status, n)
+    INSERT INTO channel_count (account_id, tag, status, n)
+    SELECT account_id, tag, status, SUM(n) FROM gone GROUP BY account_id, tag, status HAVING SUM(n) != 0
+"""
 SETTINGS = {
     "lock_timeout": "5s",  # as long as a writer waits on SQLite
     "idle_in_transaction_session_timeout": "30s",  # of a machine that is gone with a writer's turn
@@ -33,10 +64,18 @@ class Whole(Loader):
         return int(Decimal(bytes(data).decode()))
 
 
+class NotAloneError(peewee.InternalError):
+    """What has to be alone was begun within a transaction that others are beside."""
+
+
 class Postgres(peewee.PostgresqlDatabase):
-    """PostgreSQL whose writers take turns."""
+    """PostgreSQL whose writers take turns, but for those that say that they need not."""
 
     kind = "postgresql"
+    merges = False  # it would sort all rows of a union, though an index has each part in order
+    not_alone = NotAloneError
+    hold = " FOR NO KEY UPDATE"
+    hold_free = " FOR NO KEY UPDATE SKIP LOCKED"
 
     @property
     def version(self) -> str:
@@ -65,16 +104,44 @@ class Postgres(peewee.PostgresqlDatabase):
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         self._renew()
-        return super().execute_sql(sql, [_without_nul(each) for each in params or ()])
+        return super().execute_sql(sql, [self.without_nul(each) for each in params or ()])
 
-    def begin(self, isolation_level: Any = None) -> None:
+    def atomic(self, how: str = ALONE) -> AbstractContextManager[Any]:
+        if how == ALONE and self.in_transaction() and self._state.how != ALONE:
+            raise NotAloneError("a transaction that has to be alone within one that is not")
+        return super().atomic(how)
+
+    def side_by_side(self) -> AbstractContextManager[Any]:
+        """See db.side_by_side."""
+        return self.atomic(BESIDE)
+
+    @staticmethod
+    def without_nul(value: Any) -> Any:
+        """No text in PostgreSQL has a NUL: what is looked for with one is not there, and is kept with U+FFFD."""
+        return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+
+    def begin(self, how: str = ALONE) -> None:
         self._renew()
         with peewee.__exception_wrapper__:
             try:
-                self.connection().execute(f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})")
+                self.connection().execute(BEGIN[how])
             except psycopg.Error:
                 self.connection().rollback()
                 raise
+        self._state.how = how
+
+    def one_at_a_time(self, kind: str, key: str) -> None:
+        """See db.one_at_a_time."""
+        self.execute_sql("SELECT pg_advisory_xact_lock(%s, %s)", unpack(">ii", _digest(kind, key)))
+
+    def complete_events(self) -> int | None:
+        """See db.complete_events. In this order: MAX(id) is of the moment at which the statement begins, the locks are
+        looked at after it. Whoever has numbered an event up to there is among them, or can be seen from now on."""
+        return self.execute_sql(COMPLETE).fetchone()[0] or 0
+
+    def fold_counters(self) -> None:
+        """See db.fold_counters."""
+        self.execute_sql(FOLD)
 
     def only_if_free(self, write: peewee.Query) -> None:
         """See db.only_if_free: a single statement waits for nobody's turn."""
@@ -106,9 +173,8 @@ class Postgres(peewee.PostgresqlDatabase):
         return []
 
 
-def _without_nul(value: Any) -> Any:
-    """No text in PostgreSQL has a NUL: what is looked for with one is not there, and what has one is kept without."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
+def _digest(kind: str, key: str) -> bytes:
+    return blake2b(f"{kind} {key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def at(url: str) -> Postgres:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ class Sqlite(peewee.SqliteDatabase):
     """
 
     kind = "sqlite"
+    merges = True  # of walks in the same order it makes one
+    not_alone = ()  # whoever is within a transaction is alone
+    hold = hold_free = ""  # whoever writes holds all there is
     version = peewee.sqlite3.sqlite_version
 
     def __init__(self, path: str, **settings: Any) -> None:
@@ -72,6 +75,20 @@ class Sqlite(peewee.SqliteDatabase):
         self.wishes: deque[Wish] = deque()
         self.led = False  # somebody does what waits
         self.leading = threading.Lock()  # of these two
+
+    def side_by_side(self) -> AbstractContextManager[Any]:
+        """See db.side_by_side."""
+        return self.atomic()
+
+    def one_at_a_time(self, kind: str, key: str) -> None:
+        """See db.one_at_a_time."""
+
+    def complete_events(self) -> int | None:
+        """See db.complete_events."""
+        return None
+
+    def fold_counters(self) -> None:
+        """See db.fold_counters."""
 
     def begin(self, lock_type: str | None = None) -> None:
         """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""

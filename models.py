@@ -122,9 +122,9 @@ class Channel(Row):
         return cls.some("pk IN (?)", pks)
 
     @classmethod
-    def holding(cls, stream_token: str) -> Self | None:
-        """The channel that this token opens, or else the newest ended one that had it."""
-        return cls.one("stream_token = ? ORDER BY status = 'ended', pk DESC", stream_token)
+    def holding(cls, stream_token: str, find: str = "one") -> Self | None:
+        """The channel that this token opens, or else the newest ended one that had it; "held" holds it, too."""
+        return getattr(cls, find)("stream_token = ? ORDER BY status = 'ended', pk DESC", stream_token)
 
     @classmethod
     def due(cls, now: datetime) -> list[Self]:

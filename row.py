@@ -25,6 +25,19 @@ class Row(peewee.Model):
         return found[0] if found else None
 
     @classmethod
+    def held(cls, where: str, *values: Any) -> Self | None:
+        """As `one`, as it is now and for this transaction alone to change until it ends."""
+        found = cls.some(f"{where} LIMIT 1{database.hold}", *values)
+        return found[0] if found else None
+
+    @classmethod
+    def hold_all(cls, keys: list[int]) -> None:
+        """Hold these rows, in one order for all: nobody waits for somebody who waits for them."""
+        if database.hold and keys:
+            shape = shape_of(cls)
+            run(f'{shape.select} WHERE "{shape.key}" IN (?) ORDER BY "{shape.key}"{database.hold}', keys)
+
+    @classmethod
     def some(cls, where: str, *values: Any) -> list[Self]:
         """Every row for which it holds; an ORDER BY and a LIMIT may follow."""
         shape = shape_of(cls)

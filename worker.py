@@ -21,7 +21,7 @@ import peewee
 import psutil
 
 from config import Config, ConfigError, from_env
-from db import database, to_ms, utcnow
+from db import database, fold_counters, to_ms, utcnow
 from delivery.dispatcher import Dispatcher
 from delivery.tally import tally
 from keeper import Keeper, Loop
@@ -52,6 +52,7 @@ SWEEP_EVERY_S = 5.0
 PULSE_EVERY_S = 1.0
 COUNT_EVERY_S = 2.0
 MEASURE_EVERY_S = 60.0
+FOLD_EVERY_S = 5.0
 FORGET_EVERY_S = 600.0
 RENEW_EVERY_S = 2.0
 # A worker that has not come round for so long gives no sign of life: nobody sees to its publishers.
@@ -196,6 +197,8 @@ class Worker:
                 self._step("orphans", self.keeper.find_orphans)
         if self.count.behind or self._due("viewers", mono, COUNT_EVERY_S):
             self._step("viewers", lambda: self.count.step(now))
+        if self._due("counters", mono, FOLD_EVERY_S):
+            self._step("counters", fold_counters)
         if self._due("measure", mono, MEASURE_EVERY_S):
             self._step("measure", self._measure)
         if self.config.tls_cert and self._due("certificate", mono, RENEW_EVERY_S):

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import peewee
 
 from config import Config
-from db import connection, database, utcnow
+from db import beside_or_alone, connection, utcnow
 from delivery import queue, signature
+from delivery.mending import mend
 from delivery.policy import Policy
 from delivery.queue import Front, Job, Outcome
 from delivery.secretbox import SecretBox
@@ -170,7 +171,7 @@ class Dispatcher:
         now = self.clock()
         if time.monotonic() - self.mended >= MEND_S:
             self.mended = time.monotonic()
-            if count := queue.mend(now):
+            if count := mend(now):
                 log.warning("deliveries: %d were waiting for nothing", count)
         finished, self.finished = self.finished, []
         for job, _ in finished:
@@ -192,12 +193,14 @@ class Dispatcher:
             shares = self._shares()
             if not any(front.next_at <= now for front, _ in shares):
                 return [], _pause(shares, now)
-        with database.atomic():
-            if finished:
-                self._record(finished, now)
-            shares = self._shares()
-            due = {front.webhook_id: most for front, most in shares if front.next_at <= now}
-            jobs, more = queue.claim(due, now, self.shares.flying()) if due else ([], False)
+        return beside_or_alone(lambda: self._exchange(finished, now))
+
+    def _exchange(self, finished: list[tuple[Job, Outcome]], now: datetime) -> tuple[list[Job], float]:
+        if finished:
+            self._record(finished, now)
+        shares = self._shares()
+        due = {front.webhook_id: most for front, most in shares if front.next_at <= now}
+        jobs, more = queue.claim(due, now, self.shares.flying()) if due else ([], False)
         return jobs, 0 if more else _pause(shares, now)
 
     def _shares(self) -> list[tuple[Front, int]]:
@@ -234,12 +237,14 @@ class Dispatcher:
         while (left := until - time.monotonic()) > 0 and not self._over():
             self.finished += self.sender.wait(left)
 
+    def _leave(self, abandoned: list[tuple[Job, datetime]], now: datetime) -> None:
+        self._record(self.finished, now)
+        queue.release(abandoned, now)
+
     def _give_back(self) -> None:
         abandoned = self.sender.abandon()
         try:
-            with connection(), database.atomic():
-                now = self.clock()
-                self._record(self.finished, now)
-                queue.release(abandoned, now)
+            with connection():
+                beside_or_alone(lambda: self._leave(abandoned, self.clock()))
         except peewee.DatabaseError as error:
             log.error("deliveries in flight stay claimed until their leases end: %s", error)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, fn
 
-from db import database, from_ms, part, run, to_ms
+from db import beside_or_alone, database, from_ms, part, run, side_by_side, to_ms
 from delivery import schedule, signature, tally
 from models import Attempt, Delivery, DeliveryStatus, Webhook
 
@@ -98,8 +98,9 @@ def fronts() -> list[Front]:
 def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) -> Claimed:
     """Take due deliveries, up to so many of each webhook, but none of `mine`, which this worker has in flight
     even if the clock has jumped past the end of their leases."""
-    with database.atomic():
-        heads, behind = _look(wanted, now, mine)
+    with side_by_side():
+        free = _hold(wanted, database.hold_free)
+        heads, behind = _look({each: wanted[each] for each in free}, now, mine)
         if behind:
             _park(behind, now)
         ready = []
@@ -115,12 +116,17 @@ def claim(wanted: Mapping[str, int], now: datetime, mine: Collection[int] = ()) 
                 _settle([job.pk], DeliveryStatus.FAILED)
                 _promote([job.pk], now)
                 tally.given_up(job, INTERRUPTED)
-        return Claimed(_lease(ready, now), bool(behind))
+        return Claimed(_lease(ready, now), bool(behind) or len(free) < len(wanted))
 
 
 def record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[], float]) -> None:
     """Keep tries and settle what follows: delivered, another try, failed, or a webhook turned off."""
+    beside_or_alone(lambda: _record(results, now, chance))
+
+
+def _record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[], float]) -> None:
     with part():
+        _hold([job.webhook_id for job, _ in results], database.hold)
         rows = _states([job.pk for job, _ in results])
         known = [(job, outcome, rows[job.pk]) for job, outcome in results if job.pk in rows]
         # Where the lease ran out and somebody tried again, theirs decides.
@@ -146,7 +152,8 @@ def record(results: list[tuple[Job, Outcome]], now: datetime, chance: Callable[[
 
 def release(started: list[tuple[Job, datetime]], now: datetime) -> None:
     """Give back what a stopping worker did not finish; the receivers may have had it, so it counts as a try."""
-    with database.atomic():
+    with side_by_side():
+        _hold([job.webhook_id for job, _ in started], database.hold)
         rows = _states([job.pk for job, _ in started])
         mine = [(job, at) for job, at in started if rows.get(job.pk) == (DeliveryStatus.PENDING, job.number)]
         _keep([(job.pk, job.number, Outcome(at, error=INTERRUPTED)) for job, at in mine])
@@ -174,29 +181,13 @@ def turn_off(webhook_id: str, reason: str | None) -> None:
         cancel(webhook_id)
 
 
-def mend(now: datetime) -> int:
-    """Make due what stands first in its queue without a time, and what a clock that was put back has left in a
-    far future: normally nothing; a safety net, not the path."""
-    rewound = _rewind(now)
-    first = Delivery.select(fn.MIN(Delivery.pk)).where(PENDING).group_by(Delivery.webhook_id, Delivery.queue)
-    stuck = Delivery.select(Delivery.pk).where(Delivery.pk.in_(first) & Delivery.next_at.is_null())
-    if not (pks := [row.pk for row in stuck]):
-        return rewound
-    return rewound + (
-        Delivery.update(next_at=now)
-        .where(Delivery.pk.in_(pks) & PENDING & Delivery.next_at.is_null())
-        .execute()
-    )
-
-
-def _rewind(now: datetime) -> int:
-    """Nothing waits for longer than its pause may last, or its lease: what would was timed by another clock."""
-    longest = [A_MOMENT, *(max(LEASE, 2 * pause) for pause in schedule.PAUSES), LEASE]
-    rows = 0
-    for tries, wait in enumerate(longest):
-        late = PENDING & (Delivery.attempts == tries) & (Delivery.next_at > now + wait)
-        rows += Delivery.update(next_at=now).where(late).execute()
-    return rows
+def _hold(webhook_ids: Collection[str], how: str) -> set[str]:
+    """Nobody else claims, records or parks deliveries of these webhooks until the transaction ends. In one order for
+    all; the next statement sees what whoever had them before has left."""
+    if not how:
+        return set(webhook_ids)
+    rows = run(f"SELECT id FROM webhook WHERE id IN (?) ORDER BY pk{how}", [*{*webhook_ids}])  # noqa: S608
+    return {webhook_id for (webhook_id,) in rows}
 
 
 def _look(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from db import database, run, to_ms
+from db import one_at_a_time, run, side_by_side, to_ms
 from live.viewers import AGAIN_MS, MINUTE_MS, Audience, Minutes, Request, Scope, Sums, at, scopes, spread
 
 # The media server writes a request within a second of its end; it began 2 s before that, or thereabouts.
@@ -125,7 +125,8 @@ class Count:
         if not minutes and not on_air and shown == self.shown:
             return
         state = State(self.log.place if self.log else NOWHERE, self.ends[0][1], now)
-        with database.atomic():
+        with side_by_side():
+            one_at_a_time("audience")  # an account's rows are added to by every worker
             for table, step in STEPS.items():
                 for (scope, time), sums in minutes.items():
                     add(table, scope, time - time % step, sums)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from db import to_ms
+from db import one_at_a_time, to_ms
 from live.links import Links
 from live.snapshot import channel_object
 from live.telling import tell_later
@@ -68,6 +68,8 @@ def note(channel: Channel, kind: str, now: datetime, **detail: Any) -> None:
 
 def note_refused(channel: Channel | None, reason: str, client_ip: str, now: datetime) -> None:
     """A refused publisher; repeats from the same address for the same reason are counted in one entry."""
+    if channel is None:
+        one_at_a_time("refused", client_ip)
     who = {"reason": reason, "clientIp": client_ip}
     begins = dump_json(who)[:-1] + ","
     where, whose = ("channel_id = ?", [channel.pk]) if channel else ("channel_id IS NULL", [])

@@ -12,11 +12,7 @@ SHORTEST_PART = 3
 
 
 def put(table: str, pk: int, texts: list[str], name: str) -> None:
-    words = " ".join(
-        f"{_quoted(word)}:{place}"
-        for text, place in zip(texts, PLACES, strict=True)
-        for word in dict.fromkeys(text.split())
-    )
+    words = placed(texts)
     if table == "channel":
         run(
             """INSERT INTO channel_text (pk, name, words) VALUES (?, ?, ?::tsvector)
@@ -29,6 +25,15 @@ def put(table: str, pk: int, texts: list[str], name: str) -> None:
                 ON CONFLICT (pk) DO UPDATE SET words = excluded.words""",
             *(pk, words),
         )
+
+
+def placed(texts: list[str]) -> str:
+    """The words of these texts, each with its place, as a tsvector is written."""
+    return " ".join(
+        f"{_quoted(word)}:{place}"
+        for text, place in zip(texts, PLACES, strict=True)
+        for word in dict.fromkeys(text.split())
+    )
 
 
 def matching(table: str, wanted: list[str], columns: tuple[str, ...]) -> Sql:

@@ -13,7 +13,7 @@ from typing import Any
 from peewee import IntegrityError
 
 import audit
-from db import after_commit, database, part, run, to_ms
+from db import after_commit, one_at_a_time, part, run, side_by_side, to_ms
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock, fulltext
 from live.arrival import Arrival, RefusedError, given_up
@@ -49,7 +49,9 @@ class Lifecycle:
             raise InvalidError.field("startAt", "Must be in the future.")
         token = fields["stream_token"] or new_stream_token()
         try:
-            with database.atomic():
+            with side_by_side():
+                if fields["stream_token"]:  # nobody else comes upon a random one
+                    one_at_a_time("token", token)
                 self._check_token_free(token, fields["account_id"])
                 self.limits.check_create(fields["account_id"])
                 channel = Channel.create(
@@ -67,7 +69,7 @@ class Lifecycle:
                 audit.record("create", "channel", channel.id, channel.account_id, now)
                 self._keep(channel, None)
                 after_commit(self.ring)
-        except IntegrityError as error:  # two creates with the same token, on a database that lets both look
+        except IntegrityError as error:  # somebody else came upon a random one all the same
             raise _in_use() from error
         return channel
 
@@ -133,7 +135,7 @@ class Lifecycle:
     def publish(self, stream_token: str, arrival: Arrival, now: datetime) -> Session:
         """Let a publisher in: a new session. Told twice, it is the same session. Raises RefusedError."""
         with part():
-            channel = Channel.holding(stream_token)
+            channel = Channel.holding(stream_token, "held")
             session = Session.open_of(channel) if channel else None
             if channel and channel.due_at and channel.due_at <= now:  # its time is over, the worker just late
                 self._run_timers(channel, session, now)
@@ -154,10 +156,9 @@ class Lifecycle:
     def unpublish(self, connection: str, reason: str, now: datetime, stopped: datetime | None = None) -> bool:
         """The publisher of this connection has left; `stopped` is when it last sent. False: nothing changed."""
         with part():
-            session = Session.of_connection(connection)
+            channel, session = self._hold("connection = ?", connection)
             if session is None or session.stop_time:
                 return False
-            channel = session.channel
             self._close(channel, session, stopped or session.silent_since or now, reason, now)
             self._run_timers(channel, None, now)
             self._keep(channel, None)
@@ -344,8 +345,8 @@ class Lifecycle:
 
         What is due comes first: a channel whose time is over is not revived because the worker is late.
         """
-        with database.atomic():
-            channel = Channel.named(channel_id)
+        with side_by_side():
+            channel = Channel.held("id = ?", channel_id)
             if channel is None:
                 raise NotFoundError.of("channel", channel_id)
             self._run_timers(channel, Session.open_of(channel), now)
@@ -355,13 +356,20 @@ class Lifecycle:
 
     @contextmanager
     def _of_open_session(self, session_id: str) -> Iterator[tuple[Channel | None, Session | None]]:
-        with database.atomic():
-            session = Session.one("id = ? AND stop_time IS NULL", session_id)
-            channel = session.channel if session else None
+        with side_by_side():
+            channel, session = self._hold("id = ?", session_id)
+            if session is None or session.stop_time:
+                channel, session = None, None
             yield channel, session
             if channel:
                 self._keep(channel, session)
         self.ring()
+
+    def _hold(self, where: str, value: str) -> tuple[Channel, Session] | tuple[None, None]:
+        """A session and its channel, held, both as they are then."""
+        session = Session.one(where, value)
+        channel = Channel.held("pk = ?", session.channel_id) if session else None
+        return (channel, Session.one("pk = ?", session.pk)) if channel else (None, None)
 
     def _keep(self, channel: Channel, session: Session | None) -> None:
         channel.due_at = clock.due_at(channel, session)

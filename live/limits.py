@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import audit
-from db import database, run, to_ms
+from db import database, one_at_a_time, run, to_ms
 from errors import InvalidError, LimitError, NotFoundError
 from models import Channel, Session
 from models_access import User
@@ -33,7 +33,7 @@ class Limits:
     def check_create(self, account_id: str) -> None:
         """Raises LimitError. Inside the transaction that creates, so that simultaneous ones cannot pass together."""
         limits = self.of(account_id)
-        if reached(limits["max_channels"], channels_of, account_id):
+        if one_too_many(limits["max_channels"], channels_of, account_id):
             raise LimitError(
                 f"Account {account_id!r} has its {limits['max_channels']} channels; "
                 "stop one of them, or raise maxChannels of its user."
@@ -44,17 +44,16 @@ class Limits:
     def refusal(self, channel: Channel) -> str | None:
         """Why the account of this channel may not have one more publisher; inside the transaction that lets it in."""
         limits = self.of(channel.account_id)
-        if reached(limits["max_live"], live_of, channel.account_id):
+        if one_too_many(limits["max_live"], live_of, channel.account_id):
             return "limit_live"
         if storage_is_used_up(limits, channel.account_id):
             return "limit_storage"
-        most = self.max_ms(channel)
+        most = in_ms(limits["max_duration"])
         return "limit_duration" if most is not None and channel.sent_ms >= most else None
 
     def max_ms(self, channel: Channel) -> int | None:
         """The most that the channel's duration may become, in milliseconds."""
-        seconds = self.of(channel.account_id)["max_duration"]
-        return None if seconds is None else seconds * 1000
+        return in_ms(self.of(channel.account_id)["max_duration"])
 
     def exceeded(self, session: Session, account_id: str, now: datetime) -> str | None:
         """Which limit the signal is beyond now."""
@@ -167,6 +166,18 @@ def rate_now(session: Session, now: datetime) -> int | None:
         if span_ms >= TELLING_MS:
             return (session.bytes_in - session.measured_bytes) * 8 // span_ms
     return session.bitrate
+
+
+def one_too_many(limit: int | None, count: Callable[[str], int], account_id: str) -> bool:
+    """Whether there are as many as there may be. Of a limit nobody else counts until this transaction ends: what it
+    adds is there for the next one to count."""
+    if limit is not None:
+        one_at_a_time("account", account_id)
+    return reached(limit, count, account_id)
+
+
+def in_ms(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1000
 
 
 def reached(limit: int | None, count: Callable[[str], int], account_id: str) -> bool:

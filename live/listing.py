@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from peewee import Field, ModelSelect
 
-from db import to_ms
+from db import complete_events, to_ms
 from errors import InvalidError
 from live import fulltext
 from live.selection import CHANNELS, Condition, Key, Kind, Selection, page
@@ -80,6 +80,8 @@ def feed(asked: dict[str, Any], account_id: str | None) -> Page:
     """The events after `asked["after"]`, in the order in which they were written."""
     # Without a channel: a restore's mark, which is nobody's event (upkeep/restore.py).
     found = Event.select().where((Event.id > asked["after"]) & (Event.channel_id != ""))
+    if (newest := complete_events()) is not None:
+        found = found.where(Event.id <= newest)
     if account_id:
         found = found.where(Event.account_id == account_id)
     if asked.get("channel_id"):

@@ -5,13 +5,13 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from db import database, to_ms
+from db import side_by_side, to_ms
 from live import clock
 from live.arrival import instance_of
 from live.health import Monitor, Received, found
 from live.lifecycle import Lifecycle
 from live.limits import MEASURED_MS, measure
-from models import Session, Status
+from models import Channel, Session, Status
 
 # A hook is answered before the media server lists the publisher: this long, a new session need not be listed.
 NEW = timedelta(seconds=5)
@@ -61,8 +61,11 @@ def reconcile(
         lifecycle.unpublish(
             session.connection, "lost", looked_at, session.silent_since or session.last_byte_at
         )
-    with database.atomic():
-        heard = [session for session in Session.all_open(node) if session.connection in seen]
+    with side_by_side():
+        held = {session.channel_id for session in sessions.values() if session.connection in seen}
+        Channel.hold_all(list(held))
+        open_here = Session.all_open(node)
+        heard = [each for each in open_here if each.connection in seen and each.channel_id in held]
         for session in heard:
             publisher, signal = seen[session.connection], signals.get(session.id, {})
             _note_bytes(session, publisher, looked_at)

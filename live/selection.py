@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from db import Sql, run
+from db import Sql, database, run
 
 
 class Kind(NamedTuple):
@@ -135,9 +135,17 @@ class Key(NamedTuple):
 def page(selections: list[Selection], asked: dict[str, Any]) -> list[Key]:
     """One page of all selections together, by `asked`'s page, length and order."""
     parts = [part for each in selections for part in each.parts()]
+    order = {"desc": "time DESC, pk DESC", "asc": "time, pk"}[asked["order"]]
+    if len({each.kind for each in selections}) > 1:
+        order += ", kind"
+    if len(parts) > 1 and not database.merges:
+        most = asked["length"] * (asked["page"] + 1)
+        parts = [
+            Sql(f"SELECT * FROM ({text} ORDER BY {order} LIMIT ?) AS part", [*values, most])
+            for text, values in parts
+        ]
     # A row can be in two parts because it has two of the tags: UNION shows it once.
     rows = _joined(parts, "UNION" if any(len(each.tags) > 1 for each in selections) else "UNION ALL")
-    order = {"desc": "time DESC, pk DESC, kind", "asc": "time, pk, kind"}[asked["order"]]
     limits = (asked["length"], asked["page"] * asked["length"])
     return [Key(*row) for row in run(f"{rows.text} ORDER BY {order} LIMIT ? OFFSET ?", *rows.values, *limits)]
 

@@ -93,7 +93,9 @@ def statistics(config: Config) -> dict[str, Any]:
 
 
 def channels_by_status() -> dict[str, int]:
-    found = dict(run("SELECT status, n FROM channel_count WHERE account_id = '' AND tag = ''"))
+    found = dict(
+        run("SELECT status, SUM(n) FROM channel_count WHERE account_id = '' AND tag = '' GROUP BY status")
+    )
     return {status.value: found.get(status.value, 0) for status in Status}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, g, request
 
-from db import database
+from db import one_at_a_time, side_by_side
 from errors import InvalidError, KeyReusedError
 from models_access import KeptAnswer
 from wire import dump_json, iso
@@ -29,7 +29,8 @@ def once(asked: dict[str, Any], make: Callable[[], Response], now: datetime) -> 
     if not re.fullmatch(r"[\x20-\x7e]{1,255}", key):
         raise InvalidError.field(HEADER, "Must be 1..255 printable ASCII characters.")
     mine = (KeptAnswer.token_id == g.token.id) & (KeptAnswer.key == key)
-    with database.atomic():
+    with side_by_side():
+        one_at_a_time("answer", f"{g.token.id} {key}")
         KeptAnswer.delete().where(mine & (KeptAnswer.created_at <= now - KEPT_FOR)).execute()
         if kept := KeptAnswer.get_or_none(mine):
             return replayed(kept, asked)

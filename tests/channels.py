@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, product
 
-from db import database, run, to_ms
-from live import fulltext
+from db import database, to_ms
+from live.fulltext_postgresql import placed
 from live.text import folded, words
 from models import Channel, Status, new_id, new_stream_token
 
@@ -114,41 +114,32 @@ def write_channels(count: int, now: datetime, seed: int = 1) -> None:
         rows = {pk: maker.channel() for pk in pks}
         with database.atomic():
             write(rows)
-            write_texts(rows)
-    if database.kind == "postgresql":  # which counts by itself only what it was not told
-        run("SELECT setval(pg_get_serial_sequence('channel', 'pk'), (SELECT max(pk) FROM channel))")
 
 
 def write(rows: dict[int, dict]) -> None:
-    write_many(
-        f"INSERT INTO channel (pk, {', '.join(column_names())}) VALUES",
-        [[pk, *(row | {"tags": json.dumps(row["tags"])}).values()] for pk, row in rows.items()],
+    names = ", ".join(column_names())
+    channels = ([pk, *(row | {"tags": json.dumps(row["tags"])}).values()] for pk, row in rows.items())
+    write_all(f"channel (pk, {names})", channels)
+    tags = (
+        (pk, tag, row["account_id"], row["status"], row["listed_at"])
+        for pk, row in rows.items()
+        for tag in row["tags"]
     )
-    write_many(
-        "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) VALUES",
-        [
-            (pk, tag, row["account_id"], row["status"], row["listed_at"])
-            for pk, row in rows.items()
-            for tag in row["tags"]
-        ],
-    )
-
-
-def write_texts(rows: dict[int, dict]) -> None:
+    write_all("channel_tag (channel_id, tag, account_id, status, listed_at)", tags)
     if database.kind == "postgresql":
-        for pk, row in rows.items():
-            fulltext.put("channel", pk, row["name"], row["tags"], row["description"])
-        return
-    write_many("INSERT INTO channel_text (rowid, name, tags, description) VALUES", texts(rows))
-    names = [(pk, row["name_folded"]) for pk, row in rows.items()]
-    write_many("INSERT INTO channel_name (rowid, name) VALUES", names)
+        placed_texts = (placed(parts) for _, *parts in texts(rows))
+        names_of = (row["name_folded"] for row in rows.values())
+        found = zip(rows, names_of, placed_texts, strict=True)
+        write_all("channel_text (pk, name, words)", found)
+        database.execute_sql("SELECT setval('channel_pk_seq', MAX(pk)) FROM channel")
+    else:
+        write_all("channel_text (rowid, name, tags, description)", texts(rows))
+        write_all("channel_name (rowid, name)", ((pk, row["name_folded"]) for pk, row in rows.items()))
 
 
-def write_many(into: str, rows: Iterable[Sequence]) -> None:
-    """Row after row of one statement, as fast as the database's driver can."""
-    rows = list(rows)
-    marks = ", ".join([database.param] * len(rows[0]))
-    database.cursor().executemany(f"{into} ({marks})", rows)
+def write_all(into: str, rows: Iterable[Sequence]) -> None:
+    marks = ", ".join([database.param] * (into.count(",") + 1))
+    database.cursor().executemany(f"INSERT INTO {into} VALUES ({marks})", list(rows))
 
 
 def column_names() -> list[str]:

@@ -193,7 +193,8 @@ def miscounted() -> set[tuple]:
         UNION ALL SELECT account_id, tag, status FROM channel_tag"""
     each = f"SELECT account_id, tag, status, count(*) FROM ({either}) AS one GROUP BY 1, 2, 3"
     every = f"SELECT '', tag, status, count(*) FROM ({either}) AS one GROUP BY 2, 3"
-    counters = "SELECT account_id, tag, status, n FROM channel_count WHERE n != 0"
+    counters = """SELECT account_id, tag, status, SUM(n) FROM channel_count
+        GROUP BY account_id, tag, status HAVING SUM(n) != 0"""
     found, kept = (
         set(database.execute_sql(sql).fetchall()) for sql in (f"{each} UNION ALL {every}", counters)
     )

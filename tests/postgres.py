@@ -28,6 +28,7 @@ FAST = (
 QUIET = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
 MEMORY = Path("/dev/shm")
 TEMPLATE = "template_live"
+DURABLE = ("max_connections=200",)  # for figures: as PostgreSQL comes
 numbers = itertools.count(1)
 folders: dict[str, Path] = {}  # by database: the installation that it belongs to
 
@@ -49,6 +50,12 @@ def empty_url() -> str:
     name = f"empty_{next(numbers)}"
     _ask(f'CREATE DATABASE "{name}"')
     return _url(name)
+
+
+def be_durable(folder: Path) -> None:
+    """For figures, before the first database: on disk, in this folder, and nothing is lost by a crash."""
+    global FAST, MEMORY
+    FAST, MEMORY = DURABLE, folder
 
 
 @cache
@@ -101,7 +108,7 @@ def _end(server: subprocess.Popen, folder: Path, pid: int) -> None:
     if os.getpid() == pid:  # not what a test has forked
         server.send_signal(signal.SIGQUIT)
         server.wait(30)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # what it is in may be gone already
 
 
 def _command(program: str, *arguments: str | Path) -> list[str | Path]:

@@ -40,7 +40,7 @@ def move(config: Config, file: Path, index_texts: Callable[[], None]) -> dict[st
     with running.alone(config):
         server.prepare(config)
         with source.connection_context(), database.connection_context(), source.atomic(), database.atomic():
-            tables = _in_order()
+            tables = _in_order(source)
             here = {name for name in source.get_tables() if not name.startswith(OWN)}
             if left := here - {table.name for table in tables}:
                 raise MoveError(f"{file} has tables that PostgreSQL has none for: {', '.join(left)}.")
@@ -64,7 +64,7 @@ def _source(file: Path) -> Sqlite:
     return source
 
 
-def _in_order() -> list[Table]:
+def _in_order(source: Sqlite) -> list[Table]:
     """Every table, each after those that it points to."""
     left = {
         name: {key.dest_table for key in database.get_foreign_keys(name)}
@@ -76,13 +76,14 @@ def _in_order() -> list[Table]:
         ready = sorted(name for name, wanted in left.items() if wanted <= {*order})
         order += ready
         left = {name: wanted for name, wanted in left.items() if name not in ready}
-    return [_described(name) for name in order]
+    return [_described(source, name) for name in order]
 
 
-def _described(name: str) -> Table:
+def _described(source: Sqlite, name: str) -> Table:
+    """By the keys that its rows have in the file: PostgreSQL adds up counters, which have none there."""
     columns = database.get_columns(name)
     flags = [column.data_type == "boolean" for column in columns]
-    return Table(name, [column.name for column in columns], flags, database.get_primary_keys(name))
+    return Table(name, [column.name for column in columns], flags, source.get_primary_keys(name))
 
 
 def _copy(source: Sqlite, table: Table) -> int:
@@ -125,7 +126,10 @@ def _rows(asked: Any, table: Table) -> Iterator[tuple[Any, ...]]:
             last or (),
         ).fetchall()
         for row in found:
-            yield tuple(bool(value) if flag else value for value, flag in zip(row, table.flags, strict=True))
+            yield tuple(
+                bool(value) if flag else database.without_nul(value)
+                for value, flag in zip(row, table.flags, strict=True)
+            )
         if len(found) < AT_ONCE:
             return
         last = [found[-1][table.columns.index(key)] for key in table.keys]

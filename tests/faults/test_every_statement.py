@@ -20,6 +20,8 @@ from tests.faults.deaths import Call
 from tests.faults.nginx import form
 from tests.test_db import shape
 
+pytestmark = pytest.mark.sqlite  # a copy of the file for every death
+
 
 @dataclass
 class Ground:
