@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from socket import socket
+from typing import NamedTuple
 
 import click
 import peewee
@@ -22,14 +24,14 @@ import errors
 import listeners
 import metrics
 import packager
+import processes
 import worker
 from auth import FailedLogins, ensure_root_token
 from config import Config, ConfigError, from_env
 from db import database, utcnow
-from listeners import Listener
 from live.lifecycle import Lifecycle
 from live.limits import Limits
-from live.links import Links
+from live.links import of_box
 from live.signing import Signer
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, playback_key, session_key, share_socket
@@ -37,6 +39,7 @@ from routes import (
     analytics,
     console,
     docs,
+    elsewhere,
     event,
     hooks,
     live,
@@ -53,6 +56,7 @@ from routes import (
 from routes import audit as audit_log
 from routes.console.session import Sessions
 from routes.context import Box
+from together import counts
 from upkeep import running
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell
@@ -82,9 +86,11 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(search.bp, url_prefix="/v1/search")
     app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
+    app.register_blueprint(elsewhere.bp)
     app.register_blueprint(studio.bp)
     app.register_blueprint(docs.bp)
-    app.extensions["sessions"] = Sessions(partial(session_key, config))
+    app.extensions["failed_logins"] = FailedLogins(config.web_processes)
+    app.extensions["sessions"] = Sessions(partial(session_key, config), config.web_processes)
     app.register_blueprint(console.front)
     app.register_blueprint(console.bp)
     for group in commands.GROUPS:
@@ -105,12 +111,11 @@ def _base(config: Config) -> Flask:
     app.config.update(LIVESTREAM=config, MAX_CONTENT_LENGTH=MIB, MAX_FORM_MEMORY_SIZE=MIB)
     app.json.sort_keys = False
     app.url_map.merge_slashes = False
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
+    links = of_box(config)
     limits = Limits(config.user_limits)
     signer = Signer(partial(playback_key, config))
     lifecycle = Lifecycle(links, limits, Bell(config.wake_socket).ring)
     app.extensions["livestream"] = Box(lifecycle, links, limits, signer)
-    app.extensions["failed_logins"] = FailedLogins()
     app.before_request(_begin)
     app.after_request(_finish)
     app.teardown_request(_close)
@@ -158,13 +163,22 @@ def _close(error: BaseException | None) -> None:
     audit.acting.set(None)  # this thread goes on with somebody else's request
 
 
-def serve_hooks(config: Config) -> list[Listener]:
-    """The hook listeners: the Unix socket, and HOOK_PORT for media servers that cannot use one."""
-    app = create_hook_app(config)
-    made = [listeners.on_socket(app, config.hook_socket)]
+class Sockets(NamedTuple):
+    """Where web listens: the API; hooks on the Unix socket, and on HOOK_PORT for media servers that cannot use one."""
+
+    public: list[socket]
+    hooks: list[list[socket]]
+
+    @property
+    def all(self) -> list[socket]:
+        return self.public + [each for found in self.hooks for each in found]
+
+
+def _open_sockets(config: Config) -> Sockets:
+    made = Sockets(listeners.at_address(config.host, config.port), [listeners.at_path(config.hook_socket)])
     share_socket(config.hook_socket)
     if config.hook_port:
-        made.append(listeners.on_loopback(app, config.hook_port))
+        made.hooks.append(listeners.at_address("127.0.0.1", config.hook_port))
     return made
 
 
@@ -199,6 +213,7 @@ def main() -> None:
         try:
             config = from_env(os.environ)
             set_up_logging("web", config.log_format)
+            check_processes(config)
             # Under script/server somebody has looked through the database already, and hooks wait for us.
             at_work.enter_context(opened(config, utcnow(), thorough=config.worker == "inside"))
             at_work.enter_context(running.only_web(config))
@@ -209,14 +224,36 @@ def main() -> None:
         _serve_all(config)
 
 
+def check_processes(config: Config) -> None:
+    """Here and not in config.py: commands read the same settings without those that script/server gives its parts."""
+    if config.web_processes > 1 and config.worker == "inside":
+        raise ConfigError(
+            ["WEB_PROCESSES needs WORKER=apart (script/server sets it): a thread would be in each of them."]
+        )
+
+
 def _serve_all(config: Config) -> None:
     _show_root_token(config)
     listeners.allow_open_files()
+    counts.divide(config.web_processes)
+    app, hook_app = create_app(config), create_hook_app(config)
     try:
-        public = listeners.public(create_app(config), config)
-        behind = serve_hooks(config)
+        sockets = _open_sockets(config)
     except OSError as error:
         sys.exit(f"HOST, PORT or HOOK_PORT cannot be used: {error}.")
+    serve = partial(_serve, config, app, hook_app, sockets)
+    log.info("listening on http://%s:%d", config.host, config.port, extra={"event": "part_started"})
+    if config.web_processes > 1:
+        processes.keep(config.web_processes, serve, sockets.all)
+    else:
+        serve()
+    log.info("stopped", extra={"event": "part_stopped"})
+
+
+def _serve(config: Config, app: Flask, hook_app: Flask, sockets: Sockets) -> None:
+    """What one process does, until it is asked to stop."""
+    public = listeners.public(app, config, sockets.public)
+    behind = [listeners.hooks(hook_app, each) for each in sockets.hooks]
     _on_signals(lambda: [each.stop() for each in (public, *behind)])
     threads = [threading.Thread(target=each.run, name="hooks", daemon=True) for each in behind]
     for thread in threads:
@@ -226,13 +263,11 @@ def _serve_all(config: Config) -> None:
         threading.Thread(target=_run_inside, args=(inside,), name="worker").start()
         if config.media_server != "none":
             threading.Thread(target=packager.build(config).run, name="packager", daemon=True).start()
-    log.info("listening on http://%s:%d", config.host, config.port, extra={"event": "part_started"})
     public.run()
     for thread in threads:
         thread.join(listeners.FINISH_S)
     if inside:
         inside.stop()
-    log.info("stopped", extra={"event": "part_stopped"})
 
 
 def _on_signals(stop: Callable[[], object]) -> None:
@@ -245,6 +280,7 @@ def _on_signals(stop: Callable[[], object]) -> None:
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, on_signal)
+    processes.listen_to_signals()
 
 
 if __name__ == "__main__":

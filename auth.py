@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import logging
 import secrets
-import threading
-from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,7 +21,9 @@ from errors import (
     UnauthorizedError,
     from_api_error,
 )
-from models import Role, Token, new_id
+from models import Role, new_id
+from models_access import Token
+from together import Times
 
 log = logging.getLogger(__name__)
 
@@ -35,29 +35,23 @@ USED_AGAIN = timedelta(minutes=1)
 
 
 class FailedLogins:
-    """Wrong credentials per address within the last minute. In memory: one process answers, and a restart is rare."""
+    """Wrong credentials per address within the last minute, whichever of web's processes they were sent to. In
+    memory: a restart of all of them is rare."""
 
     MOST = 60
     SPAN = timedelta(minutes=1)
-    ADDRESSES = 10_000  # beyond that many, the one that has been quiet for longest is forgotten
+    ADDRESSES = 10_000  # beyond that many, those that have been quiet for longest are forgotten
 
-    def __init__(self) -> None:
-        self.times: dict[str, deque[datetime]] = {}
-        self.lock = threading.Lock()
+    def __init__(self, processes: int = 1) -> None:
+        self.times = Times(processes, self.ADDRESSES, self.MOST)
 
     def add(self, address: str, now: datetime) -> int | None:
         """Count one more; returns in how many seconds to try again once there are too many, else None."""
-        with self.lock:
-            times = self.times.pop(address, None) or deque(maxlen=self.MOST)
-            while times and times[0] <= now - self.SPAN:
-                times.popleft()
-            times.append(now)
-            self.times[address] = times
-            if len(self.times) > self.ADDRESSES:
-                del self.times[next(iter(self.times))]
-            if len(times) < self.MOST:
-                return None
-            return max(1, round((times[0] + self.SPAN - now).total_seconds()))
+        self.times.add(address, now.timestamp())
+        times = self.times.after(address, (now - self.SPAN).timestamp())
+        if len(times) < self.MOST:
+            return None
+        return max(1, round(times[-self.MOST] + self.SPAN.total_seconds() - now.timestamp()))
 
 
 def digest(secret: str) -> str:

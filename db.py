@@ -120,10 +120,10 @@ def part() -> Iterator[None]:
         raise
 
 
-def together(act: Callable[[], T]) -> T:
+def group_commit(act: Callable[[], T]) -> T:
     """Do what writes in a `part`, in one transaction with what other threads want written at the same moment: one wait
     for the disk, and not one for each. Each fails by itself; if the transaction fails, all of them do."""
-    return database.together(act)
+    return database.group_commit(act)
 
 
 class Schema(NamedTuple):

@@ -80,8 +80,8 @@ class Postgres(peewee.PostgresqlDatabase):
         """See db.only_if_free: a single statement waits for nobody's turn."""
         write.execute()
 
-    def together(self, act: Callable[[], Any]) -> Any:
-        """See db.together: PostgreSQL by itself writes to the disk once for all who commit at the same moment."""
+    def group_commit(self, act: Callable[[], Any]) -> Any:
+        """See db.group_commit: PostgreSQL by itself writes to the disk once for all who commit at the same moment."""
         return act()
 
     def give_back(self) -> int:

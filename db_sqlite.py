@@ -40,7 +40,9 @@ class Wish:
         self.act, self.context = act, copy_context()
         self.value, self.error = None, None
         self.over = False
-        self.called = threading.Semaphore(0)  # when it is over, or when this thread is the one to do what waits
+        self.called = threading.Semaphore(
+            0
+        )  # when it is over, or when this thread is the one to do what waits
 
     def come_true(self) -> None:
         try:
@@ -107,8 +109,8 @@ class Sqlite(peewee.SqliteDatabase):
         finally:
             self.turn.release()
 
-    def together(self, act: Callable[[], Any]) -> Any:
-        """See db.together."""
+    def group_commit(self, act: Callable[[], Any]) -> Any:
+        """See db.group_commit."""
         if self.in_transaction():
             return act()
         mine = Wish(act)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from database_url import problem_of
+from database_url import problem_of, with_password
 
 SOCKET_PATH_MAX = 107  # sockaddr_un holds 108 bytes, the last of them a NUL
 LONGEST_SOCKET = "run/private/ctl.4194304"  # supervisord binds it with its pid behind it
@@ -36,6 +36,13 @@ class Reader:
             self.problems.append(f"{name} must be 0 or 1, not {value!r}.")
         return value == "1"
 
+    def word(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if value and not re.fullmatch(r"[a-z0-9-]{1,32}", value):
+            self.problems.append(f"{name} must be up to 32 of a-z, 0-9 and -, not {value!r}.")
+            return default
+        return value
+
     def port(self, name: str, default: int | None) -> int | None:
         value = self.text(name, "")
         if not value:
@@ -52,6 +59,13 @@ class Reader:
         if not re.fullmatch(r"[0-9]{1,15}", value):
             self.problems.append(f"{name} must be a whole number of 0 or more, not {value!r}.")
             return None
+        return int(value)
+
+    def count(self, name: str, default: int, most: int) -> int:
+        value = self.text(name, str(default))
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
+            self.problems.append(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
+            return default
         return int(value)
 
     def cores(self, name: str, default: float) -> float:
@@ -117,10 +131,18 @@ class Reader:
         value = self.text(name, "")
         return Path(value).expanduser().absolute() if value else None
 
-    def database(self, name: str, default: Path) -> str:
+    def database(self, name: str, default: Path, password: str | None) -> str:
         value = self.text(name, f"sqlite:///{default}")
         if problem := problem_of(value):
             self.problems.append(f"{name} {problem}")
+        elif password:
+            complete = with_password(value, password)
+            if complete is None:
+                self.problems.append(
+                    f"DATABASE_PASSWORD is set, so {name} must name a user without one: "
+                    "postgresql://user@host/database."
+                )
+            return complete or value
         return value
 
     def program(self, name: str) -> str | None:

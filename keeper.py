@@ -28,6 +28,7 @@ from media.playlists import MASTER_DVR, SOURCE
 from media.remains import Wanted
 from models import Channel, Session, Status
 from models_chores import Chore
+from models_nodes import ChannelNode
 from models_search import Video, VideoType
 
 log = logging.getLogger("keeper")
@@ -46,6 +47,7 @@ class Keeper:
     def __init__(self, config: Config, links: Links, ring: Callable[[], None]) -> None:
         self.config = config
         self.links = links
+        self.node = links.name
         self.ring = ring
         self.media_dir: Path = config.media_dir
         self.ffmpeg = program(config.ffmpeg)
@@ -112,17 +114,19 @@ class Keeper:
             known = {channel.id: channel for channel in Channel.some("id IN (?)", some)}
             for name in some:
                 channel = known.get(name)
+                if channel:
+                    ChannelNode.has(name, self.node)
                 if channel is None or (channel.over and not videos.is_decided(channel, None)):
-                    Chore.create(channel_id=name)
+                    Chore.create(channel_id=name, node=self.node)
 
     # Chores.
 
     def do_chores(self) -> float:
-        waiting = Chore.waiting()
+        waiting = Chore.waiting(self.node)
         for channel_id, newest in waiting.items():
             try:
                 if self._tend(channel_id):
-                    Chore.done(channel_id, newest)
+                    Chore.done(channel_id, newest, self.node)
                     self.ended_at.pop(channel_id, None)
             except OSError as error:  # of its files; those of others may be well
                 log.error(
@@ -136,22 +140,27 @@ class Keeper:
         folder, channel = self.media_dir / channel_id, Channel.named(channel_id)
         if channel is None:
             shutil.rmtree(folder, ignore_errors=True)
-            return not folder.exists()
-        if not folder.is_dir():
-            if channel.over:
+        if not folder.exists() and (channel is None or channel.over):
+            ChannelNode.gone(channel_id, self.node)
+            if channel and self._has_last_word(channel):
                 videos.give_up(channel_id, None, "", utcnow())
-            return True
+        if channel is None or not folder.is_dir():
+            return not folder.exists()
         storage.mark_signed(folder, signed=channel.playback == "signed")
         if not channel.over:
             return self._tend_running(channel, folder)
         if not self._is_taken_in(channel, folder):
             return False
-        if not videos.is_decided(channel, None):
+        if not videos.is_decided(channel, None) and self._has_last_word(channel):
             self._decide_catchup(channel, folder)
             channel = Channel.named(channel_id)
             if channel is None:
                 return False
         return self._tend_ended(channel, folder)
+
+    def _has_last_word(self, channel: Channel) -> bool:
+        """The catch-up is made of what the node of the last session has; a channel without one is anybody's."""
+        return channel.published_at is None or channel.node == self.node
 
     def _tend_running(self, channel: Channel, folder: Path) -> bool:
         running = Session.open_of(channel)
@@ -188,9 +197,10 @@ class Keeper:
         remains.close_live(folder)
 
     def _tend_ended(self, channel: Channel, folder: Path) -> bool:
-        rows = {video.path.rpartition("/")[2]: video for video in videos.of_channel(channel.id)}
+        here = [video for video in videos.of_channel(channel.id) if video.node == self.node]
+        rows = {video.path.rpartition("/")[2]: video for video in here}
         pending = {path.name for path, _ in self._unrecorded(channel, folder)}
-        removed = channel.catchup and channel.kept["catchup"] is None
+        removed = channel.catchup and channel.kept.get("catchup", "") is None
         fresh = time.monotonic() - self.ended_at[channel.id] < LIVE_STAYS_S
         wanted = Wanted(
             catchup=MASTER_DVR in rows,
@@ -202,7 +212,7 @@ class Keeper:
         )
         remains.tidy(folder, wanted)
         if not wanted.anything:
-            videos.not_pictured(channel.id)
+            videos.not_pictured(channel.id, self.node)
             return not folder.exists()
         return not (wanted.live or pending or wanted.drafts or self._wants_storyboard(channel, folder))
 
@@ -220,7 +230,11 @@ class Keeper:
         ]
 
     def _wants_storyboard(self, channel: Channel, folder: Path) -> bool:
-        if not (channel.thumbnail and channel.kept.get("catchup")) or self.failed[f"{channel.id}/s"] >= TRIES:
+        mine = videos.node_of(channel, "catchup") == self.node
+        if (
+            not (mine and channel.thumbnail and channel.kept.get("catchup"))
+            or self.failed[f"{channel.id}/s"] >= TRIES
+        ):
             return False
         return not (folder / pictures.STORYBOARD).exists() and remains.picture_size(folder) is not None
 
@@ -230,7 +244,7 @@ class Keeper:
         """The first that can be done now; returns how long to wait for the next look."""
         if self.guard.level:
             return IDLE_S
-        for channel_id in Chore.waiting():
+        for channel_id in Chore.waiting(self.node):
             channel, folder = Channel.named(channel_id), self.media_dir / channel_id
             if channel is None or not folder.is_dir():
                 continue
@@ -239,7 +253,7 @@ class Keeper:
                     return self._work(channel_id, lambda: self._record(channel, session, known))  # noqa: B023
             if channel.over and self._wants_storyboard(channel, folder):
                 return self._work(channel_id, lambda: self._storyboard(channel, folder))  # noqa: B023
-        video = videos.next_download()
+        video = videos.next_download(self.node)
         if video:
             return self._work(video.channel.id, lambda: self._download(video))
         return IDLE_S
@@ -310,7 +324,7 @@ class Keeper:
     # Pictures of what is live: one at a time, so that many make them rarer and not the box slower.
 
     def take_pictures(self) -> float:
-        sessions = [each for each in Session.all_open() if each.channel.thumbnail]
+        sessions = [each for each in Session.all_open(self.node) if each.channel.thumbnail]
         here = {session.channel.id for session in sessions}
         for gone in self.pictured_at.keys() - here:
             del self.pictured_at[gone]
@@ -331,7 +345,7 @@ class Keeper:
         segment, target = folder / session.id / f"{number}.ts", folder / pictures.THUMBNAIL
         try:
             pictures.take(self.ffmpeg, self.camera.run, segment, width, height, target)
-            videos.pictured(channel.id, f"{channel.id}/{pictures.THUMBNAIL}")
+            videos.pictured(channel.id, f"{channel.id}/{pictures.THUMBNAIL}", self.node)
         except (JobError, OSError) as error:
             if not self.stopping.is_set():
                 log.warning(

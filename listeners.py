@@ -7,6 +7,7 @@ stopped it gives requests 5 seconds, cancels those that wait for a thread and se
 import errno
 import logging
 import resource
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ REQUEST_S = 15.0
 ANSWER_S = 60.0
 FINISH_S = 10.0
 PAUSE_S = 0.1  # without open files; whoever leaves within it makes room
+BACKLOG = 1024  # who waits to be taken, also while a process is replaced; waitress has as many
 OPEN_FILES = 8192  # 1,000 clients and 2,048 hooks, and three files of the database for each of 24 threads
 
 LIMITS: dict[str, Any] = {
@@ -163,7 +165,25 @@ class Listener:
         return [channel for each in self.sockets for channel in each.active_channels.values()]
 
 
-def public(app: Callable[..., Any], config: Config) -> Listener:
+def at_address(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen already, at each address that the host stands for."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return [
+        socket.create_server(address, family=family, backlog=BACKLOG) for family, _, _, _, address in found
+    ]
+
+
+def at_path(path: Path) -> list[socket.socket]:
+    """A Unix socket, which nobody outside the box can reach. One that is there is of a web that is gone."""
+    path.unlink(missing_ok=True)
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(str(path))
+    path.chmod(0o600)
+    made.listen(BACKLOG)
+    return [made]
+
+
+def public(app: Callable[..., Any], config: Config, sockets: list[socket.socket]) -> Listener:
     """The public listener; nginx in front of it, where there is one, is the only proxy that is believed."""
     proxy = "127.0.0.1" if config.media_server != "none" else config.trusted_proxy
     trusted = (
@@ -171,19 +191,12 @@ def public(app: Callable[..., Any], config: Config) -> Listener:
         if proxy
         else {}
     )
-    return Listener(
-        app, host=config.host, port=config.port, clear_untrusted_proxy_headers=True, **trusted, **PUBLIC
-    )
+    return Listener(app, sockets=sockets, clear_untrusted_proxy_headers=True, **trusted, **PUBLIC)
 
 
-def on_socket(app: Callable[..., Any], path: Path) -> Listener:
-    """Hooks on a Unix socket, which nobody outside the box can reach."""
-    return Listener(app, unix_socket=str(path), unix_socket_perms="600", **HOOKS)
-
-
-def on_loopback(app: Callable[..., Any], port: int) -> Listener:
-    """Hooks of a media server that cannot use a Unix socket."""
-    return Listener(app, host="127.0.0.1", port=port, **HOOKS)
+def hooks(app: Callable[..., Any], sockets: list[socket.socket]) -> Listener:
+    """For media servers: on the Unix socket, or on HOOK_PORT."""
+    return Listener(app, sockets=sockets, **HOOKS)
 
 
 def allow_open_files() -> None:

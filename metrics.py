@@ -1,16 +1,25 @@
-"""What Prometheus asks for: what this process counted, what the worker's pulse says that it counted, and what the
+"""What Prometheus asks for: what web's processes counted, what the worker's pulse says that it counted, and what the
 database holds at the moment of the question. docs/operations.md, "Metrics and alerts"; ops/ has a dashboard and alerts.
 """
 
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+import psutil
+from prometheus_client import Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.utils import floatToGoString
 
 from config import Config
 from database_url import is_on_server
@@ -19,50 +28,27 @@ from db_sqlite import path_of, wal_bytes
 from live import system, telling
 from media import tls
 from media.disk import least_free
+from together import NUMBERS, counts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-REGISTRY = CollectorRegistry()
-ProcessCollector(registry=REGISTRY)  # of web: process_open_fds, process_resident_memory_bytes and kin
-REQUESTS = Counter(
-    "livestream_http_requests_total",
-    "HTTP requests that web has answered, by route; hooks of the media server are among them",
-    ["method", "route", "status"],
-    registry=REGISTRY,
-)
-SECONDS = Histogram(
-    "livestream_http_request_duration_seconds",
-    "Time from a request's arrival until its answer was made",
-    ["method", "route"],
-    registry=REGISTRY,
-)
-DECISIONS = Counter(
-    "livestream_publish_decisions_total",
-    "Encoders that asked to publish: accepted, or why not, by the names of the timeline's refused",
-    ["result"],
-    registry=REGISTRY,
-)
-DECIDED = Histogram(
-    "livestream_publish_decision_duration_seconds",
-    "Time that an encoder waited for the decision whether it may publish; 0.05 is the promise",
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-    registry=REGISTRY,
-)
+BUCKETS = Histogram.DEFAULT_BUCKETS
+DECISION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, float("inf"))
+REQUESTS, SECONDS, DECISIONS, DECIDED = "requests", "seconds", "decisions", "decided"
+NOTHING = [0.0] * NUMBERS
 # See Lifecycle.publish and Limits.refusal. Each counts from the beginning: Prometheus sees no increase from nothing.
 RESULTS = (
     *("accepted", "unknown_token", "ended", "too_early", "busy", "repeated"),
     *("limit_live", "limit_storage", "limit_duration", "no_storage", "failed"),
 )
-for each in RESULTS:
-    DECISIONS.labels(each)
 
 
 def count(method: str, route: str, status: int, seconds: float) -> None:
     """One request. `route` is the rule, never the path, and a method one that there is: labels that whoever asks
     may choose would grow without end."""
     method = method if method in METHODS else "other"
-    REQUESTS.labels(method, route, str(status)).inc()
-    SECONDS.labels(method, route).observe(seconds)
+    counts.add(f"{REQUESTS}\t{method}\t{route}\t{status}")
+    counts.add(f"{SECONDS}\t{method}\t{route}", bisect_left(BUCKETS, seconds), seconds)
 
 
 class Decision:
@@ -77,13 +63,14 @@ def deciding() -> Iterator[Decision]:
     try:
         yield made
     finally:
-        DECISIONS.labels(made.result).inc()
-        DECIDED.observe(time.monotonic() - began)
+        took = time.monotonic() - began
+        counts.add(f"{DECISIONS}\t{made.result}")
+        counts.add(DECIDED, bisect_left(DECISION_BUCKETS, took), took)
 
 
 def exposition(config: Config) -> bytes:
-    """The text that Prometheus reads."""
-    return generate_latest(REGISTRY) + generate_latest(_Now(config))
+    """The text that Prometheus reads, the same whichever of web's processes is asked."""
+    return generate_latest(_Now(config))
 
 
 class _Now:
@@ -94,12 +81,106 @@ class _Now:
 
     def collect(self) -> Iterator[Metric]:
         known, last = system.statistics(self.config), system.pulse(self.config)
+        yield from _processes(counts.pids())
+        yield from _requests()
         yield from _on_air(known)
+        yield from _nodes(known["nodes"])
         yield from _webhooks(known, last.get("deliveries"))
         yield from _timeline(last)
         if "renditions" in last:
             yield from _worker(last, self.config)
         yield from _box(known, self.config)
+
+
+def _processes(pids: list[int]) -> Iterator[Metric]:
+    """Of web: process_open_fds, process_resident_memory_bytes and kin. Several processes are added up; open files
+    are of the one that is nearest to its limit, which is what an alert is about."""
+    parent = os.getppid() if len(pids) > 1 else None
+    found = [
+        {
+            family.name: family
+            for family in ProcessCollector(pid=lambda each=each: each, registry=None).collect()
+        }
+        for each in ([parent] if parent else []) + pids
+    ]
+    found = [each for each in found if "process_open_fds" in each]  # the others have just died
+    if not found:
+        return
+    files = max(found, key=lambda each: _value(each["process_open_fds"]) / _value(each["process_max_fds"]))
+    for name, family in found[0].items():
+        values = [_value(each[name]) for each in found]
+        if name in ("process_open_fds", "process_max_fds"):
+            family = files[name]
+        elif name != "process_start_time_seconds":
+            gone = _cpu_of_the_dead(parent) if parent and name == "process_cpu_seconds" else 0
+            family = type(family)(name, family.documentation, value=sum(values) + gone)
+        yield family
+    yield _is("web_processes", "Processes of web that answer requests", len(found) - bool(parent))
+    yield _total(
+        "web_deaths", "Processes of web that ended without being asked to, and were replaced", counts.deaths()
+    )
+    threads = 0
+    for each in pids:
+        with suppress(psutil.Error):
+            threads += psutil.Process(each).num_threads()
+    yield _is("web_threads", "Threads of web, of all of its processes", threads)
+
+
+def _value(family: Metric) -> float:
+    return family.samples[0].value
+
+
+def _cpu_of_the_dead(parent: int) -> float:
+    """What those that were replaced had used: a counter must not fall."""
+    try:
+        times = psutil.Process(parent).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.children_user + times.children_system
+
+
+def _requests() -> Iterator[Metric]:
+    asked = CounterMetricFamily(
+        "livestream_http_requests",
+        "HTTP requests that web has answered, by route; hooks of the media server are among them",
+        labels=["method", "route", "status"],
+    )
+    took = HistogramMetricFamily(
+        "livestream_http_request_duration_seconds",
+        "Time from a request's arrival until its answer was made",
+        labels=["method", "route"],
+    )
+    decided = HistogramMetricFamily(
+        "livestream_publish_decision_duration_seconds",
+        "Time that an encoder waited for the decision whether it may publish; 0.05 is the promise",
+        labels=[],
+    )
+    results = dict.fromkeys(RESULTS, 0.0)
+    total = {DECIDED: NOTHING} | counts.total()
+    for name, numbers in total.items():
+        kind, *labels = name.split("\t")
+        if kind == REQUESTS:
+            asked.add_metric(labels, numbers[0])
+        elif kind == SECONDS:
+            took.add_metric(labels, _buckets(BUCKETS, numbers), numbers[-1])
+        elif kind == DECISIONS:
+            results[labels[0]] = numbers[0]
+        elif kind == DECIDED:
+            decided.add_metric(labels, _buckets(DECISION_BUCKETS, numbers), numbers[-1])
+    yield asked
+    yield took
+    yield _counted(
+        "publish_decisions",
+        "Encoders that asked to publish: accepted, or why not, by the names of the timeline's refused",
+        "result",
+        results,
+    )
+    yield decided
+
+
+def _buckets(bounds: Sequence[float], numbers: list[float]) -> list[tuple[str, float]]:
+    """As Prometheus has them: each holds those before it."""
+    return list(zip(map(floatToGoString, bounds), accumulate(numbers), strict=False))
 
 
 def _on_air(known: Mapping[str, Any]) -> Iterator[Metric]:
@@ -112,6 +193,13 @@ def _on_air(known: Mapping[str, Any]) -> Iterator[Metric]:
         yield _is(
             "playback_bits_per_second", "What viewers are sent, over the last 10 s", known["bitrate_out"]
         )
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
+    ups = {node["name"]: int(node["status"] != "lost") for node in nodes}
+    yield _by("node_up", "Whether a media node gives signs of life", "node", ups)
+    load = {node["name"]: node["publishers"] for node in nodes}
+    yield _by("node_publishers", "Encoders that publish to a media node now", "node", load)
 
 
 def _webhooks(known: Mapping[str, Any], tally: Mapping[str, Any] | None) -> Iterator[Metric]:
@@ -195,7 +283,6 @@ def _box(known: Mapping[str, Any], config: Config) -> Iterator[Metric]:
         yield _is(
             "worker_pulse_age_seconds", "Since the worker's last sign of life", max(0, time.time() - pulse_at)
         )
-    yield _is("web_threads", "Threads of web", threading.active_count())
     if not is_on_server(config.database_url):
         database = path_of(config.database_url)
         yield _is("database_bytes", "Size of the database file", database.stat().st_size)

@@ -57,6 +57,7 @@ class Lifecycle:
                     | {"stream_token": token, "id": new_id("ch"), "name_folded": folded(fields["name"])}
                     | {"status": Status.COMING if fields["start_at"] else Status.INIT}
                     | {"created_at": now, "updated_at": now, "listed_at": now}
+                    | {"node": self.links.place(fields["region"], now)}
                 )
                 self._write_tags(channel)
                 fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
@@ -240,7 +241,7 @@ class Lifecycle:
             return "ended"
         if clock.too_early(channel, now):
             return "too_early"
-        if session and not given_up(session, arrival, now):
+        if session and not given_up(session, arrival, self.links.name, now):
             return "busy"
         return None if session else self.limits.refusal(channel)
 
@@ -256,8 +257,10 @@ class Lifecycle:
             start_time=now,
             last_byte_at=now,
             max_ms=self.limits.max_ms(channel),
+            node=self.links.name,
         )
         channel.status = Status.INIT
+        channel.node = self.links.name
         if channel.left_at is None or now - channel.left_at > HEALTH_KEPT:
             channel.health, channel.health_reasons = None, None
         kind = "reconnected" if channel.published_at else "published"

@@ -8,6 +8,7 @@ from live.links import Links
 from models import Channel, Session, Status
 from schemas import ChannelOut
 
+ONLY_NODE = "main"
 NOTHING_KEPT: dict[str, Any] = {"video_url": None, "record_url": [], "thumbnail_url": None}
 
 
@@ -24,6 +25,8 @@ def channel_object(channel: Channel, session: Session | None, links: Links, now:
             "health_reasons": (channel.health_reasons or []) if live else [],
             "duration": on_air_ms(channel, session, now) // 1000,
             "publishing": session is not None,
+            "node": channel.node or None,
+            "region": links.at(channel.node).region,
             "livestream_url": links.livestream(channel),
             "dvr_url": links.seekable(channel) if channel.dvr else None,
         }
@@ -36,11 +39,16 @@ def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
     kept = channel.kept
     if not kept:
         return NOTHING_KEPT
+    nodes = kept.get("node", {})
+
+    def url(path: str, what: str) -> str:
+        return links.media(path, nodes.get(what, ONLY_NODE))
+
     catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
     return {
-        "video_url": links.media(catchup) if catchup else None,
-        "record_url": [links.media(path) for path in kept.get("record", {}).values() if path],
-        "thumbnail_url": links.media(picture) if picture else None,
+        "video_url": url(catchup, "catchup") if catchup else None,
+        "record_url": [url(path, session) for session, path in kept.get("record", {}).items() if path],
+        "thumbnail_url": url(picture, "thumbnail") if picture else None,
     }
 
 

@@ -4,12 +4,11 @@ A timeline is shown to tokens that only read, so nothing in it is a secret.
 """
 
 import logging
-import threading
-from collections import Counter
 from functools import partial
 from typing import Any
 
 from db import after_commit
+from together import counts
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +22,13 @@ KINDS = (
 UNUSUAL = {"refused", "error", "unstable", "limit_near", "video_failed", "storage_low"}
 UNUSUAL_REASONS = ("lost", "limit", "no_storage")
 
-_told: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
-_lock = threading.Lock()
+COUNTED = "told\t"
 
 
 def told() -> dict[str, int]:
-    """How many entries of each kind this process has written since it began."""
-    with _lock:
-        return dict(_told)
+    """How many entries of each kind this process has written since it began; of web, all of its processes."""
+    found = {name.removeprefix(COUNTED): numbers[0] for name, numbers in counts.total().items()}
+    return {kind: int(found.get(kind, 0)) for kind in KINDS}
 
 
 def tell_later(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:
@@ -39,8 +37,7 @@ def tell_later(kind: str, channel_id: str | None, detail: dict[str, Any]) -> Non
 
 
 def _tell(kind: str, channel_id: str | None, detail: dict[str, Any]) -> None:
-    with _lock:
-        _told[kind] += 1
+    counts.add(COUNTED + kind)
     known = {name: value for name, value in detail.items() if value is not None}
     unusual = kind in UNUSUAL or str(known.get("reason", "")).startswith(UNUSUAL_REASONS)
     about = {"event": kind} | ({"channelId": channel_id} if channel_id else {})

@@ -1,8 +1,9 @@
 """What is left of broadcasts: recordings and catch-ups (contract, section 5).
 
 `Channel.kept` says it once more, for the channel object: `{"catchup": path, "record": {session id: path},
-"thumbnail": path}`, paths below media/. A path that is null: decided, and there is none (any more). Triggers write
-that where a row of a video goes, and what follows for the disk (models_chores.py).
+"thumbnail": path, "node": {"catchup", session id or "thumbnail": name}}`, paths below media/ of that node, which is
+"main" where it is not said. A path that is null: decided, and there is none (any more). Triggers write that where a row
+of a video goes, and what follows for the disk (models_chores.py).
 """
 
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from live.events import emit, note
 from live.links import Links
 from live.listing import Page
 from live.selection import VIDEOS, page
+from live.snapshot import ONLY_NODE
 from models import Channel, EventName, Session, TimelineEntry, new_id
 from models_chores import Chore
 from models_search import Video, VideoTag, VideoType
@@ -52,15 +54,17 @@ def keep(
             tags=channel.tags,
             type=kind,
             path=path,
-            thumbnail=channel.kept.get("thumbnail"),
+            thumbnail=channel.kept.get("thumbnail") if node_of(channel, "thumbnail") == links.name else None,
             duration=duration,
             size=size,
             session_id=session_id,
+            node=links.name,
         )
         for tag in video.tags:
             VideoTag.create(**same, video=video, tag=tag)
         fulltext.put("video", video.pk, video.name, video.tags)
         _decide(channel, session_id, path)
+        _note_node(channel, session_id or "catchup", links.name)
         note(channel, "video_ready", now, videoId=video.id, type=kind, sessionId=session_id)
         running = Session.open_of(channel)
         about = running or (session_id and Session.one("id = ?", session_id)) or None
@@ -94,20 +98,31 @@ def _decide(channel: Channel, session_id: str | None, path: str | None) -> None:
         channel.kept = channel.kept | {"catchup": path}
 
 
-def pictured(channel_id: str, path: str) -> None:
-    """There is a picture of this channel now."""
+def node_of(channel: Channel, what: str) -> str:
+    """The node that has a channel's "catchup", "thumbnail" or recording of a session."""
+    return channel.kept.get("node", {}).get(what, ONLY_NODE)
+
+
+def _note_node(channel: Channel, what: str, node: str) -> None:
+    if node != node_of(channel, what):
+        channel.kept = channel.kept | {"node": channel.kept.get("node", {}) | {what: node}}
+
+
+def pictured(channel_id: str, path: str, node: str) -> None:
+    """There is a picture of this channel now, on this node."""
     with database.atomic():
         channel = Channel.named(channel_id)
-        if channel and channel.kept.get("thumbnail") != path:
+        if channel and (channel.kept.get("thumbnail"), node_of(channel, "thumbnail")) != (path, node):
             channel.kept = channel.kept | {"thumbnail": path}
+            _note_node(channel, "thumbnail", node)
             channel.keep()
 
 
-def not_pictured(channel_id: str) -> None:
-    """Its picture has gone with the last video."""
+def not_pictured(channel_id: str, node: str) -> None:
+    """Its picture has gone with the last video that this node had of it."""
     with database.atomic():
         channel = Channel.named(channel_id)
-        if channel and "thumbnail" in channel.kept:
+        if channel and "thumbnail" in channel.kept and node_of(channel, "thumbnail") == node:
             channel.kept = {name: value for name, value in channel.kept.items() if name != "thumbnail"}
             channel.keep()
 
@@ -178,11 +193,13 @@ def _is_there(video: Video) -> bool:
     return bool(run("SELECT 1 FROM video WHERE pk = ?", video.pk))
 
 
-def next_download() -> Video | None:
-    """The one that has waited longest."""
+def next_download(node: str) -> Video | None:
+    """The one of this node that has waited longest."""
     if not run("SELECT 1 FROM video WHERE asked_at IS NOT NULL AND download IS NULL LIMIT 1"):
         return None
-    wanted = Video.with_channel().where(Video.asked_at.is_null(False) & Video.download.is_null())
+    wanted = Video.with_channel().where(
+        Video.asked_at.is_null(False) & Video.download.is_null() & (Video.node == node)
+    )
     return wanted.order_by(Video.asked_at).first()
 
 
@@ -214,13 +231,18 @@ def forget_downloads(now: datetime) -> None:
 def download_object(video: Video, links: Links) -> dict[str, Any]:
     """DownloadOut's fields."""
     if video.type == VideoType.RECORD:
-        return {"status": "ready", "url": links.media(video.path), "size": video.size, "expires_at": None}
+        return {
+            "status": "ready",
+            "url": links.media(video.path, video.node),
+            "size": video.size,
+            "expires_at": None,
+        }
     if video.asked_at is None:
         raise NotPossibleError("Nobody has asked for this file yet; POST here to have it made.")
     ready = video.download == "ready"
     return {
         "status": video.download or "preparing",
-        "url": links.media(f"{video.channel.id}/catchup.mp4") if ready else None,
+        "url": links.media(f"{video.channel.id}/catchup.mp4", video.node) if ready else None,
         "size": video.download_size if ready else None,
         "expires_at": video.asked_at + DOWNLOAD_KEPT,
     }
@@ -228,5 +250,8 @@ def download_object(video: Video, links: Links) -> dict[str, Any]:
 
 def video_object(video: Video, links: Links) -> dict[str, Any]:
     """The video object of contract section 5."""
-    urls = {"url": links.media(video.path), "thumbnail_url": video.thumbnail and links.media(video.thumbnail)}
+    urls = {
+        "url": links.media(video.path, video.node),
+        "thumbnail_url": video.thumbnail and links.media(video.thumbnail, video.node),
+    }
     return VideoOut().dump(dict(video.__data__) | urls | {"channel_id": video.channel.id})

@@ -8,7 +8,7 @@ from functools import partial
 from flask import Blueprint, Response, abort, current_app, request
 
 import metrics
-from db import together, utcnow
+from db import group_commit, utcnow
 from live.arrival import Arrival, RefusedError
 from media import index, storage
 from media.index import Job
@@ -45,8 +45,10 @@ def decide(told: Hook) -> str | None:
         with metrics.deciding() as decision:
             stream, decision.result = publish(told, now)
         return stream
+    if told.call == "play":
+        return None  # viewers have their own way: what an encoder publishes with opens no playback
     if told.call == "unpublish":
-        together(partial(box.lifecycle.unpublish, told.connection, "left", now))
+        group_commit(partial(box.lifecycle.unpublish, told.connection, "left", now))
     return ""
 
 
@@ -54,7 +56,7 @@ def publish(told: Hook, now: datetime) -> tuple[str | None, str]:
     """The name to let it in under, or None, and the word for it."""
     arrival = Arrival(told.connection, told.client_ip, told.encoder)
     try:
-        session = together(partial(box.lifecycle.publish, told.stream_token, arrival, now))
+        session = group_commit(partial(box.lifecycle.publish, told.stream_token, arrival, now))
     except RefusedError as error:
         return None, error.reason
     try:

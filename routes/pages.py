@@ -10,6 +10,7 @@ from db import utcnow
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
 from live.signing import signed
 from live.snapshot import channel_object, on_air_ms
+from live.videos import node_of
 from models import Channel, Session, Status
 from routes.context import box
 from wire import iso
@@ -124,16 +125,14 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
 
 def storyboard_url(channel: Channel) -> str | None:
     """Made of a channel that takes pictures."""
-    return box.links.media(f"{channel.id}/storyboard.vtt") if channel.thumbnail else None
+    if not channel.thumbnail:
+        return None
+    return box.links.media(f"{channel.id}/storyboard.vtt", node_of(channel, "catchup"))
 
 
 def dvr_url(channel: Channel) -> str | None:
     """What can be sought in while it is live."""
-    return (
-        box.links.media(f"{channel.id}/master_dvr.m3u8")
-        if channel.dvr and box.links.livestream(channel)
-        else None
-    )
+    return box.links.seekable(channel)
 
 
 def wording(status: str, *, begun: bool, again: bool) -> tuple[str, str, str]:
@@ -198,15 +197,15 @@ def player_page(template: str, channel: Channel, *, frames: str = "'self'", **va
 
 def page(template: str, *, frames: str = "'self'", **values: Any) -> Response:
     reply = Response(render_template(template, **values), mimetype="text/html")
-    reply.headers["Content-Security-Policy"] = content_policy(request.host, box.links.public_url, frames)
+    reply.headers["Content-Security-Policy"] = content_policy(request.host, box.links.origins(), frames)
     reply.headers["Referrer-Policy"] = "same-origin"
     return reply
 
 
-def content_policy(host: str, public_url: str, frames: str = "'self'") -> str:
-    """Our own files only; media also from PUBLIC_URL, where that is another host than the page came from."""
-    public = urlsplit(public_url)
-    media = "" if public.netloc == host else f" {public.scheme}://{public.netloc}"
+def content_policy(host: str, public_urls: list[str], frames: str = "'self'") -> str:
+    """Our own files only; media also from the nodes, where those are other hosts than the page came from."""
+    places = [urlsplit(url) for url in public_urls]
+    media = "".join(f" {place.scheme}://{place.netloc}" for place in places if place.netloc != host)
     return "; ".join(
         [
             "default-src 'none'",

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import listeners
 from config import Config
@@ -13,7 +12,7 @@ from tests.conftest import prepared_app
 @contextmanager
 def served(config: Config) -> Iterator[int]:
     """The port at which the app answers until the block ends."""
-    server = listeners.public(prepared_app(config), replace(config, port=0))
+    server = listeners.public(prepared_app(config), config, listeners.at_address("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, name="served", daemon=True)
     thread.start()
     try:

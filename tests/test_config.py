@@ -24,7 +24,7 @@ def test_nothing_set_means_the_defaults_of_the_contract(monkeypatch, tmp_path):
     assert config.database_url == f"sqlite:///{tmp_path}/var/livestream.db"
     assert config.public_url == "http://127.0.0.1:8000"
     assert config.rtmp_url == "rtmp://127.0.0.1:1935/live"
-    assert config.worker == "inside"
+    assert (config.worker, config.web_processes) == ("inside", 1)
     assert config.webhook_allow_private is True
     assert config.transcode_cores == max(0.5, len(os.sched_getaffinity(0)) - 1)
     assert (config.hook_port, config.media_bind, config.trusted_proxy, config.ffmpeg) == (None,) * 4
@@ -66,6 +66,7 @@ def test_every_value_is_taken_as_given(tmp_path):
             "DATABASE_URL": "sqlite:////elsewhere/x.db",
             "MEDIA_SERVER": "nginx-rtmp",
             "WORKER": "apart",
+            "WEB_PROCESSES": "3",
             "WEBHOOK_ALLOW_PRIVATE": "0",
             "FFMPEG": "/bin/sh",
             "LIVE_TOKEN_ID": "me",
@@ -77,11 +78,13 @@ def test_every_value_is_taken_as_given(tmp_path):
     assert config.database_url == "sqlite:////elsewhere/x.db"
     assert (config.hook_port, config.media_bind, config.trusted_proxy) == (18001, "192.0.2.7", "192.0.2.8")
     assert (config.worker, config.webhook_allow_private, config.ffmpeg) == ("apart", False, "/bin/sh")
+    assert config.web_processes == 3
     assert (config.token_id, config.token_secret) == ("me", SECRET)
 
 
 WRONG = {
     "PORT": ("0", "65536", "x", "-1", "80.0", "٨٠"),
+    "WEB_PROCESSES": ("0", "33", "x", "-1", "1.5", "٢"),
     "HTTP_PORT": ("70000",),
     "RTMP_PORT": ("rtmp",),
     "HOOK_PORT": ("0",),
@@ -226,3 +229,21 @@ def test_an_address_that_would_break_a_configuration_or_a_header_is_refused(name
 
 def test_every_address_may_be_listened_on_without_a_media_server():
     assert from_env({"MEDIA_SERVER": "none", "HOST": "::"}).public_url == "http://[::]:8000"
+
+
+def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("p@ss/w%rd\n")
+    url = "postgresql://live@db.example/live?sslmode=require"
+    config = from_env({"MEDIA_SERVER": "none", "DATABASE_URL": url, "DATABASE_PASSWORD_FILE": str(file)})
+    assert config.database_url == "postgresql://live:p%40ss%2Fw%25rd@db.example/live?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"],
+)
+def test_a_password_of_nobody_is_refused_and_not_told(url):
+    [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)
+    assert told.startswith("DATABASE_PASSWORD is set, so DATABASE_URL must name a user without one")
+    assert SECRET not in told

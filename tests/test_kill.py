@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from media.playlists import parse
-from tests.box import Encoder
+from tests.box import Encoder, running_box, short_folder
 from tests.test_broadcast import discontinuity, sequence
 from tests.waiting import until
 
@@ -153,12 +153,15 @@ def test_a_killed_supervisor_is_started_again_and_the_encoder_comes_back(own_box
         own_box.await_status(made["id"], "live")
 
 
-def test_ctrl_c_stops_all_of_it_while_live_with_no_process_left(own_box):
-    made = own_box.create()
-    with Encoder(own_box, made["streamToken"]):
-        own_box.await_status(made["id"], "live")
-        script = psutil.Process(own_box.process.pid)
-        tree = [script, *script.children(recursive=True)]
-        assert len(tree) >= 7
-        assert own_box.stop() == 0
+def test_ctrl_c_stops_all_of_it_while_live_with_no_process_left():
+    """Two processes of web among them."""
+    with short_folder() as folder, running_box(folder, WEB_PROCESSES="2") as box:
+        made = box.create()
+        with Encoder(box, made["streamToken"]):
+            box.await_status(made["id"], "live")
+            assert len(psutil.Process(box.pid("web")).children()) == 2
+            script = psutil.Process(box.process.pid)
+            tree = [script, *script.children(recursive=True)]
+            assert len(tree) >= 9
+            assert box.stop() == 0
         assert [process for process in tree if process.is_running()] == []

@@ -27,6 +27,8 @@ def test_a_reset_answers_with_the_new_token(client, channel, base):
         "streamId": channel["id"],
         "streamUrl": channel["streamUrl"],
         "streamToken": "",
+        "node": "main",
+        "region": "",
     }
 
 

@@ -24,6 +24,7 @@ SOMETIMES = {
     "livestream_certificate_not_after_timestamp_seconds",
     "livestream_certificate_not_before_timestamp_seconds",
     "livestream_backup_last_timestamp_seconds",
+    "livestream_node_up",
     *(
         "livestream_viewers",
         "livestream_playback_bits_per_second",

@@ -1,140 +1,111 @@
-"""Writes of many threads at one moment: one transaction on SQLite, and each with an outcome of its own."""
+"""What web's processes share: each writes into its own part, and all of it is read by everyone."""
 
-import threading
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
+import os
+from datetime import timedelta
 
-import peewee
 import pytest
 
-from db import after_commit, connection, database, part, together
-from logs import request_id
-from models import TimelineEntry
-from tests.waiting import until
+import metrics
+import together
+from auth import FailedLogins
+from models_access import Token
+from routes.console.session import Sessions
+from together import Counts, Times
+
+MOST = 3
 
 
 @pytest.fixture
-def table(app, db) -> None:
-    """Bound, migrated, and open for the thread of the test."""
+def part(monkeypatch):
+    """part(1): from now on this process is that one."""
+
+    def be(number: int) -> None:
+        monkeypatch.setattr(together, "own", number)
+
+    return be
 
 
-def write(now, word: str, *, then: Callable[[], Any] = lambda: None) -> Callable[[], str]:
-    def act() -> str:
-        with part():
-            TimelineEntry.create(channel=None, time=now, kind=word)
-            then()
-        return word
-
-    return act
-
-
-def fails() -> None:
-    raise ValueError("no")
-
-
-def at_once(acts: list[Callable[[], Any]]) -> list[Any]:
-    """What comes of these, each on a thread of its own, that all wait for the database when it becomes free."""
-    came: list[Any] = [None] * len(acts)
-
-    def run(number: int) -> None:
-        request_id.set(f"request-{number}")
-        with connection():
-            try:
-                came[number] = together(acts[number])
-            except Exception as error:
-                came[number] = error
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(acts))]
-    with database.atomic():
-        for thread in threads:
-            thread.start()
-        if database.kind == "sqlite":
-            until(lambda: len(database.wishes) == len(acts), 10, "all of them wait")
-    for thread in threads:
-        thread.join(30)
-    return came
+def test_counts_of_all_parts_are_added_up_and_whoever_takes_a_part_goes_on(part):
+    counts = Counts()
+    counts.divide(2)
+    counts.add("a", 1, 0.5)
+    part(1)
+    counts.take()
+    counts.add("b")
+    counts.add("a", 1, 0.25)
+    assert {name: (numbers[0], numbers[1], numbers[-1]) for name, numbers in counts.total().items()} == {
+        "a": (0, 2, 0.75),
+        "b": (1, 0, 0),
+    }
+    counts.take()
+    counts.add("a", 1)
+    assert (counts.total()["a"][1], len(counts.rows)) == (3, 2)
+    assert counts.pids() == [os.getpid()] * 2
 
 
-def kept() -> set[str]:
-    return {entry.kind for entry in TimelineEntry.some("channel_id IS NULL")}
+def test_what_a_fork_counts_is_seen_by_who_has_forked_it(part):
+    counts = Counts()
+    counts.divide(2)
+    if not (pid := os.fork()):
+        together.own = 1
+        counts.take()
+        counts.add("a")
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    counts.add("a")
+    assert counts.total()["a"][0] == 2
+    assert counts.pids() == [os.getpid(), pid]
+    counts.died(1)
+    assert (counts.pids(), counts.deaths(), counts.total()["a"][0]) == ([os.getpid()], 1, 2)
 
 
-@pytest.fixture
-def commits(table, monkeypatch) -> list[str]:
-    """One for each commit; the next fails once `fail` is in it."""
-    made, commit = [], database.obj.commit
-
-    def counted() -> None:
-        if "fail" in made:
-            made.remove("fail")
-            raise peewee.OperationalError("disk I/O error")
-        made.append("commit")
-        commit()
-
-    monkeypatch.setattr(database.obj, "commit", counted)
-    return made
+def test_there_is_room_for_the_name_of_every_count(app, hooks):
+    routes = [rule for each in (app, hooks.client.application) for rule in each.url_map.iter_rules()]
+    longest = max((rule.rule for rule in routes), key=len)
+    counts = Counts()
+    counts.add(f"{metrics.REQUESTS}\tOPTIONS\t{longest}\t500")
+    # Each with its own methods, HEAD and OPTIONS, and with some ten statuses: half of the room.
+    assert sum(len(rule.methods) * 10 + 1 for rule in routes) < together.ROWS / 2
+    assert len(metrics.BUCKETS) < together.NUMBERS
 
 
-@pytest.mark.sqlite
-def test_who_waits_at_the_same_moment_is_written_with_one_commit(commits, now):
-    words = [f"word {number}" for number in range(20)]
-    assert at_once([write(now, word) for word in words]) == words
-    assert kept() == set(words)
-    assert commits == ["commit", "commit"]  # the first is of who held the database
+def test_the_last_times_of_a_key_are_kept_whoever_added_them(part):
+    times = Times(2, 100, MOST)
+    for at in (1, 2, 3, 4):
+        times.add("a", at)
+    part(1)
+    times.add("a", 2.5)
+    times.add("b", 9)
+    assert times.after("a", 0) == [2, 2.5, 3, 4]
+    assert times.after("a", 3) == [4]
+    assert times.after("nobody", 0) == []
 
 
-def test_one_that_fails_fails_alone(table, now):
-    first, failed, last = at_once([write(now, "a"), write(now, "b", then=fails), write(now, "c")])
-    assert (first, str(failed), last) == ("a", "no", "c")
-    assert kept() == {"a", "c"}
+def test_of_too_many_keys_those_that_were_quiet_for_longest_go():
+    times = Times(1, together.WAYS, MOST)
+    for number in range(1, 1001):
+        times.add(f"key {number}", number)
+        times.add("a", number)
+    kept = [f"key {number}" for number in range(1000 - together.WAYS + 2, 1001)]
+    assert [key for key in (f"key {number}" for number in range(1, 1001)) if times.after(key, 0)] == kept
+    assert times.after("a", 0) == [998, 999, 1000]
 
 
-@pytest.mark.sqlite
-def test_if_the_commit_fails_all_of_them_do(commits, now):
-    acts = [write(now, "a"), write(now, "b", then=lambda: commits.append("fail"))]
-    assert [str(each) for each in at_once(acts)] == ["disk I/O error"] * 2
-    assert kept() == set()
-    assert together(write(now, "c")) == "c"
-    assert kept() == {"c"}
+def test_wrong_credentials_of_all_parts_count_together(part, now):
+    failed = FailedLogins(3)
+    for number in range(FailedLogins.MOST - 1):
+        part(number % 3)
+        assert failed.add("a", now + timedelta(milliseconds=number)) is None
+    assert failed.add("a", now + timedelta(seconds=1)) == 59
 
 
-@pytest.mark.sqlite
-def test_where_sqlite_rolls_back_by_itself_nobody_is_told_that_it_is_written(table, now):
-    """As a disk does that is full; who comes after must not be written by itself, and told otherwise."""
-    lost = write(now, "b", then=lambda: database.execute_sql("ROLLBACK"))
-    came = at_once([write(now, "a"), lost, write(now, "c")])
-    assert {type(each) for each in came} == {peewee.OperationalError}
-    assert kept() == set()
-
-
-@pytest.mark.sqlite
-def test_a_database_that_is_locked_for_too_long_fails_all_who_wait_at_once(table, now, monkeypatch):
-    monkeypatch.setattr(database.obj, "_timeout", 0.3)
-    path = database.obj.database
-    other = peewee.sqlite3.connect(path, timeout=0, isolation_level=None)
-    with database.atomic():
-        pass
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(peewee.OperationalError, match="locked"):
-        together(write(now, "a"))
-    other.close()
-    assert together(write(now, "b")) == "b"
-    assert kept() == {"b"}
-
-
-def test_what_follows_the_commit_knows_whose_it_is(table, now):
-    told = []
-
-    def tells(word: str) -> Callable[[], str]:
-        return write(now, word, then=lambda: after_commit(lambda: told.append((word, request_id.get()))))
-
-    at_once([tells(f"word {number}") for number in range(4)])
-    assert sorted(told) == [(f"word {number}", f"request-{number}") for number in range(4)]
-
-
-def test_within_a_transaction_it_is_a_part_of_that(table, now):
-    with suppress(ValueError), database.atomic():
-        assert together(write(now, "a")) == "a"
-        fails()
-    assert kept() == set()
+def test_a_session_that_one_has_ended_is_over_for_all(app, db, part, now):
+    token = Token.create(id="tok_1", secret_sha256="0", role="admin", name="A", created_at=now)
+    sessions = Sessions(lambda: "key", 2)
+    one, other = sessions.begin(token, now), sessions.begin(token, now)
+    cookies = [sessions.cookie(one), sessions.cookie(other)]
+    sessions.end(one, now)
+    part(1)
+    with app.app_context():
+        assert sessions.read(cookies[0], now) is None
+        assert sessions.read(cookies[1], now) == other

@@ -6,7 +6,7 @@ import pytest
 
 from auth import FailedLogins, ensure_root_token
 from db import connection, utcnow
-from models import AuditEntry, Token
+from models_access import AuditEntry, Token
 from tests.conftest import ROOT_ID, basic
 from tests.envelope import refused, wrong
 from tests.story import after
@@ -192,14 +192,6 @@ def test_wrong_credentials_are_forgotten_after_a_minute(now):
     assert failed.add("a", now + after(seconds=59)) == 1
     assert failed.add("a", now + after(seconds=60)) == 1, "the first one is forgotten, this one counts"
     assert failed.add("a", now + after(seconds=121)) is None
-
-
-def test_addresses_without_end_take_no_memory_without_end(now, monkeypatch):
-    monkeypatch.setattr(FailedLogins, "ADDRESSES", 10)
-    failed = FailedLogins()
-    for number in range(100):
-        failed.add(str(number), now)
-    assert list(failed.times) == [str(number) for number in range(90, 100)]
 
 
 # The root token and the command line.

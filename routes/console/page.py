@@ -53,7 +53,7 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
             "done": DONE.get(request.args.get("done", "")),
         }
     reply = Response(render_template(template, release=RELEASE, **values), status, mimetype="text/html")
-    reply.headers["Content-Security-Policy"] = policy(request.host, box.links.public_url)
+    reply.headers["Content-Security-Policy"] = policy(request.host, box.links.origins())
     reply.headers["Referrer-Policy"] = "same-origin"
     return reply
 

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import secrets
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -15,7 +14,8 @@ from werkzeug.local import LocalProxy
 
 from auth import expired, known
 from db import to_ms
-from models import Token
+from models_access import Token
+from together import Times
 
 COOKIE = "livestream_session"
 IDLE = timedelta(hours=12)
@@ -32,12 +32,13 @@ class Session(NamedTuple):
 
 
 class Sessions:
-    """Nothing is kept of a session but that it was signed out, and that in memory: one process answers."""
+    """Nothing is kept of a session but that it was signed out, and that in memory, which web's processes share."""
 
-    def __init__(self, read_key: Callable[[], str]) -> None:
+    ENDED = 65_536  # within IDLE; beyond that many, copies of the oldest cookies would open something again
+
+    def __init__(self, read_key: Callable[[], str], processes: int = 1) -> None:
         self.read_key = read_key
-        self.over: dict[str, datetime] = {}
-        self.lock = threading.Lock()
+        self.over = Times(processes, self.ENDED, 1)
 
     @cached_property
     def key(self) -> bytes:
@@ -49,9 +50,7 @@ class Sessions:
 
     def end(self, session: Session, now: datetime) -> None:
         """A copy of the cookie is worth nothing from now on."""
-        with self.lock:
-            self.over = {each: since for each, since in self.over.items() if now - since <= IDLE}
-            self.over[session.id] = now
+        self.over.add(session.id, now.timestamp())
 
     def cookie(self, session: Session) -> str:
         fields = [session.id, session.token.id, self._proof(session.token), session.seen_ms]
@@ -63,12 +62,15 @@ class Sessions:
             session_id, token_id, proof, seen_ms = self._signer.loads(cookie)
         except BadSignature:
             return None
-        if session_id in self.over or to_ms(now) - seen_ms > IDLE / timedelta(milliseconds=1):
+        if to_ms(now) - seen_ms > IDLE / timedelta(milliseconds=1) or self._ended(session_id):
             return None
         token = known(token_id)
         if token is None or expired(token, now) or not hmac.compare_digest(proof, self._proof(token)):
             return None
         return Session(session_id, token, seen_ms)
+
+    def _ended(self, session_id: str) -> bool:
+        return bool(self.over.after(session_id, 0))
 
     def csrf(self, session: Session) -> str:
         """What every form of this session carries, and nobody else can know."""

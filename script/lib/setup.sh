@@ -200,16 +200,20 @@ set_up_python() { # server, or tests for what the tests need as well
 
 # The driver is installed only where it is used: importing it would make every start of every process longer.
 set_up_postgresql_driver() {
-    local stamp=.venv/.installed-requirements-postgresql wanted=requirements-postgresql.txt key
-    [[ ${DATABASE_URL:-} == postgresql://* || ${TEST_DATABASE:-} == postgresql ]] || return 0
-    key=$(python_stamp "$wanted")
-    if is_stamped "$stamp" "$key"; then
+    local wanted=requirements-postgresql.txt
+    if postgresql_driver_is_set_up; then
         return
     fi
     run_step "Installing the Python packages of $wanted" \
         "$venv_python" -m pip install --no-input --disable-pip-version-check -r "$wanted" ||
         fail "The Python packages of $wanted could not be installed; see above."
-    write_stamp "$stamp" "$key"
+    write_stamp "$postgresql_stamp" "$(python_stamp "$wanted")"
+}
+
+postgresql_stamp=.venv/.installed-requirements-postgresql
+postgresql_driver_is_set_up() { # or not wanted
+    [[ ${DATABASE_URL:-} != postgresql://* && ${TEST_DATABASE:-} != postgresql ]] ||
+        is_stamped "$postgresql_stamp" "$(python_stamp requirements-postgresql.txt)"
 }
 
 # --- The pages' packages --------------------------------------------------------------------------------------------

@@ -62,6 +62,18 @@ def web_killed_at_a_random_moment(world: World, chance: Random) -> None:
             world.start_web()
 
 
+@fault("F1", WEB_PROCESSES="3")
+def one_of_several_webs_killed_at_a_random_moment(world: World, chance: Random) -> None:
+    """Nobody has to start it again; the others answer meanwhile."""
+    with Traffic(world, chance):
+        for _ in range(5):
+            some_time(chance, 0.1, 0.5)
+            victim = chance.choice(psutil.Process(world.web.process.pid).children())
+            world.fault("kill -9", part="one process of web")
+            victim.kill()
+    assert world.web.running
+
+
 @fault("F2")
 def worker_killed_while_a_webhook_is_on_its_way(world: World, chance: Random) -> None:
     world.answers = lambda request, number: Answer(delay=0.5)
