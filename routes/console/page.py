@@ -73,10 +73,10 @@ def room(endpoint: str) -> str:
     return endpoint.rpartition(".")[0].removesuffix("s")
 
 
-def policy(host: str, public_url: str) -> str:
-    """Our own files only; pictures and the preview also from PUBLIC_URL, where that is another host."""
-    public = urlsplit(public_url)
-    media = "" if public.netloc == host else f" {public.scheme}://{public.netloc}"
+def policy(host: str, origins: list[str]) -> str:
+    """Our own files only; pictures and the preview also from PUBLIC_URL and from other nodes."""
+    others = [each for each in map(urlsplit, origins) if each.netloc != host]
+    media = "".join(f" {each.scheme}://{each.netloc}" for each in others)
     return "; ".join(
         [
             "default-src 'none'",
