@@ -1,8 +1,11 @@
 """The addresses a channel is reached at, from the outside."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+import peewee
 
 from config import Config
 from live.nodes import ADDRESSES, Directory
@@ -53,7 +56,11 @@ class Links:
 
     def origins(self) -> list[str]:
         """Where a page's player may have to go, should the channel move to another node while it is open."""
-        return sorted({self.public_url} | {node.public_url for node in self.nodes.all()})
+        with suppress(
+            peewee.PeeweeException
+        ):  # a page that says that the database is away has them as they were
+            self.nodes.all()
+        return sorted({self.public_url} | {node.public_url for node in self.nodes.nodes.values()})
 
     def livestream(self, channel: Channel) -> str | None:
         """The live playlist: only while the channel is live (contract, section 2)."""

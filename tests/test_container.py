@@ -238,5 +238,5 @@ def test_the_document_sets_what_there_is():
         assert told.keys() <= {"livestream", "postgres", "prometheus"}
         given |= set(told["livestream"].get("environment", {}))
     assert {name.removesuffix("_FILE") for name in given} - names == set()
-    assert "--stop-timeout 150" in shell
+    assert "--stop-timeout 170" in shell
     assert f":{ENVIRONMENT['DATA_DIR']} " in shell

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from types import SimpleNamespace
 
+import peewee
 import pytest
 
 from config import ConfigError, from_env
@@ -213,6 +214,18 @@ def test_whoever_asks_a_box_for_what_another_has_is_sent_there(client, two, now)
 def test_a_players_page_may_go_to_every_node(client, two, channel):
     policy = client.get(f"/watch/{channel['id']}").headers["Content-Security-Policy"]
     assert "http://a.example http://b.example" in policy
+
+
+def test_a_page_is_there_while_the_database_is_not(client, two, monkeypatch):
+    links = client.application.extensions["livestream"].links
+    links.origins()
+    links.nodes.read_at = float("-inf")
+
+    def away() -> None:
+        raise peewee.OperationalError("away")
+
+    monkeypatch.setattr(Node, "everyone", away)
+    assert links.origins() == ["http://a.example", "http://b.example", "http://live.example"]
 
 
 def test_a_second_box_of_one_name_is_told(member, now):

@@ -178,7 +178,7 @@ def test_systemd_gives_the_stop_the_time_that_it_may_take():
         r"timeout -k (\d+) (\d+) .*--end-all", (ROOT / "script/server").read_text()
     )[0]
     parts = len(re.findall(r'"name": "\w+", "script"', (ROOT / "script/prepare").read_text()))
-    assert parts == 4
+    assert parts == 5  # SRS among them
     longest = parts * int(each_part) + int(after_term) + int(transcoders)
     assert int(unit()["TimeoutStopSec"][0]) >= longest
     assert unit()["KillMode"] == ["mixed"], (

@@ -73,10 +73,10 @@ def room(endpoint: str) -> str:
     return endpoint.rpartition(".")[0].removesuffix("s")
 
 
-def policy(host: str, origins: list[str]) -> str:
-    """Our own files only; pictures and the preview also from PUBLIC_URL and from other nodes."""
-    others = [each for each in map(urlsplit, origins) if each.netloc != host]
-    media = "".join(f" {each.scheme}://{each.netloc}" for each in others)
+def policy(host: str, public_urls: list[str]) -> str:
+    """Our own files only; pictures and the preview also from the nodes, where those are other hosts."""
+    places = [urlsplit(url) for url in public_urls]
+    media = "".join(f" {place.scheme}://{place.netloc}" for place in places if place.netloc != host)
     return "; ".join(
         [
             "default-src 'none'",

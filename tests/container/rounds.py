@@ -26,7 +26,7 @@ from tests.waiting import until
 
 WEB, RTMPS = 8080, 1936
 PUBLIC_URL, SECURE_URL = f"http://127.0.0.1:{WEB}", f"https://127.0.0.1:{WEB}"
-STOP_S = 150.0
+STOP_S = 170.0
 CHANNELS = "SELECT string_agg(id, ' ' ORDER BY id) FROM channel"
 IPV6_OFF = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
 # With what an address would stumble over.
