@@ -17,7 +17,12 @@ AT_ONCE = 20_000
 SPREAD_MS = 3 * 365 * 86_400_000  # three years of broadcasts
 STATUSES = ("ended", "init", "live", "coming", "error")
 STATUS_WEIGHTS = (995, 2, 1, 1, 1)
-COLUMNS = [name for name in Channel._meta.sorted_field_names if name != "pk"]
+FIELDS = [field for field in Channel._meta.sorted_fields if field.name != "pk"]
+# As the database keeps what a field is by default.
+DEFAULTS = {
+    field.name: field.db_value(field.default() if callable(field.default) else field.default)
+    for field in FIELDS
+}
 
 
 def vocabulary() -> list[str]:
@@ -83,7 +88,7 @@ class Maker:
         [status] = self.random.choices(STATUSES, STATUS_WEIGHTS)
         over = status == Status.ENDED
         name = self.text().capitalize()
-        row = dict.fromkeys(COLUMNS) | {"id": new_id("ch"), "stream_token": new_stream_token()}
+        row = DEFAULTS | {"id": new_id("ch"), "stream_token": new_stream_token()}
         row |= {"name": name, "name_folded": folded(name), "description": self.text(), "tags": self.tags()}
         row |= {"account_id": str(account), "mode": "normal", "catchup": True, "record": False, "dvr": False}
         row |= {"thumbnail": False, "thumb_width": 400, "thumb_height": 400, "thumb_interval": 10}
@@ -143,7 +148,7 @@ def write_all(into: str, rows: Iterable[Sequence]) -> None:
 
 
 def column_names() -> list[str]:
-    return [Channel._meta.fields[name].column_name for name in COLUMNS]
+    return [field.column_name for field in FIELDS]
 
 
 def texts(rows: dict[int, dict]) -> Iterator[tuple]:

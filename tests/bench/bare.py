@@ -18,6 +18,7 @@ from db_sqlite import PRAGMAS
 from live.text import folded
 from models import Channel, new_id, new_stream_token
 from row import shape_of
+from tests.channels import DEFAULTS
 
 app = Flask(__name__)
 app.json.sort_keys = False
@@ -30,7 +31,7 @@ HOLDER = "SELECT * FROM channel WHERE stream_token = ? ORDER BY status = 'ended'
 USER = "SELECT * FROM user WHERE account_id = ?"
 PAGE = "SELECT pk, listed_at FROM channel ORDER BY listed_at DESC, pk DESC LIMIT 10 OFFSET 0"
 INSERT = shape_of(Channel).insert
-NEW = dict.fromkeys(column.column for column in shape_of(Channel).added)
+NEW = dict(DEFAULTS)
 NEW |= {
     "description": "",
     "account_id": "1",

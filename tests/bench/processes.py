@@ -10,7 +10,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.api import BODY, CLIENTS, SECONDS, answer, post, request, server
+from tests.bench.api import BODY, CLIENTS, WHOLE, answer, post, request, server
 from tests.bench.table import Row
 from tests.box import free_ports
 from tests.conftest import ROOT_ID, ROOT_SECRET, basic
@@ -77,7 +77,7 @@ def press(port: int, call: bytes) -> float:
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    time.sleep(SECONDS)
+    time.sleep(WHOLE.seconds)
     stop.set()
     for thread in threads:
         thread.join()

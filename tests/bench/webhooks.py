@@ -197,7 +197,7 @@ class Bench:
         old, fresh = self.hook("/backlog", "video_ready"), self.hook("/fresh", "video_ready")
         self.write([old], self.extent.backlog, 50)
         began, took = self.committed, []
-        while len(self.seen.times["/backlog"]) < self.extent.backlog * 0.95:
+        while len(took) < 2 or len(self.seen.times["/backlog"]) < self.extent.backlog * 0.95:
             [event] = self.write([fresh], 1, 1)
             took.append(self.seen.all_of("/fresh", len(took) + 1)[event] - self.committed)
             time.sleep(0.05)
