@@ -331,8 +331,11 @@ def test_who_waits_for_somebody_who_waits_for_them_gets_503_and_has_changed_noth
 
     with connection():
         verbs.limits.create({"account_id": "few", "limits": {"max_channels": 7}}, utcnow())
+        [[name]] = run("SELECT current_database()")
+        run(f'ALTER DATABASE "{name}" SET deadlock_timeout = 2000')  # the other looks after that long, once
         asking = threading.Thread(target=create)
         with side_by_side():
+            run("SET LOCAL deadlock_timeout = 60000")
             one_at_a_time("account", "few")
             asking.start()
             until(lambda: run("SELECT 1 FROM pg_locks WHERE NOT granted"), 10, "the other waits")
