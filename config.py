@@ -14,6 +14,7 @@ from environment import Reader
 
 MEDIA_SERVERS = ("nginx-rtmp", "srs", "none")
 MOST_WEB_PROCESSES = 32
+MOST_PUBLISHERS = 100_000
 LOG_FORMATS = ("auto", "text", "json")
 SRS_BUILT_AT = "/usr/local/srs/objs/srs"  # where its own instructions put it
 SRS_HOOK_PORT = 8001
@@ -207,7 +208,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
         node=node,
         region=env.word("REGION", ""),
-        capacity=env.limit("CAPACITY") or None,
+        capacity=env.count("CAPACITY", None, MOST_PUBLISHERS),
         web_processes=env.count("WEB_PROCESSES", 1, MOST_WEB_PROCESSES),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={

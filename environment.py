@@ -61,8 +61,10 @@ class Reader:
             return None
         return int(value)
 
-    def count(self, name: str, default: int, most: int) -> int:
-        value = self.text(name, str(default))
+    def count(self, name: str, default: int | None, most: int) -> int | None:
+        value = self.text(name, "")
+        if not value:
+            return default
         if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
             self.problems.append(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
             return default

@@ -84,6 +84,7 @@ def test_every_value_is_taken_as_given(tmp_path):
 
 WRONG = {
     "PORT": ("0", "65536", "x", "-1", "80.0", "٨٠"),
+    "CAPACITY": ("0", "-1", "100001", "many"),
     "WEB_PROCESSES": ("0", "33", "x", "-1", "1.5", "٢"),
     "HTTP_PORT": ("70000",),
     "RTMP_PORT": ("rtmp",),
@@ -231,7 +232,7 @@ def test_every_address_may_be_listened_on_without_a_media_server():
     assert from_env({"MEDIA_SERVER": "none", "HOST": "::"}).public_url == "http://[::]:8000"
 
 
-def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
+def test_the_databases_password_may_be_apart_from_its_address(tmp_path, driver):
     file = tmp_path / "password"
     file.write_text("p@ss/w%rd\n")
     url = "postgresql://live@db.example/live?sslmode=require"
@@ -243,7 +244,7 @@ def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
     "url",
     ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"],
 )
-def test_a_password_of_nobody_is_refused_and_not_told(url):
+def test_a_password_of_nobody_is_refused_and_not_told(url, driver):
     [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)
     assert told.startswith("DATABASE_PASSWORD is set, so DATABASE_URL must name a user without one")
     assert SECRET not in told

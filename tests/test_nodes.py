@@ -286,7 +286,7 @@ def test_the_nodes_are_in_the_statistics_and_the_metrics(client, two, now):
 # Settings.
 
 
-def test_a_name_of_its_own_needs_a_database_to_share(tmp_path):
+def test_a_name_of_its_own_needs_a_database_to_share(tmp_path, driver):
     settings = {"DATA_DIR": str(tmp_path), "MEDIA_SERVER": "nginx-rtmp"}
     with pytest.raises(ConfigError, match="NODE=b needs DATABASE_URL"):
         from_env(settings | {"NODE": "b"})
@@ -296,7 +296,7 @@ def test_a_name_of_its_own_needs_a_database_to_share(tmp_path):
         from_env(settings | {"NODE": "Node B"})
 
 
-def test_a_box_without_a_media_server_is_a_node_only_where_it_is_alone(tmp_path):
+def test_a_box_without_a_media_server_is_a_node_only_where_it_is_alone(tmp_path, driver):
     settings = {"DATA_DIR": str(tmp_path), "MEDIA_SERVER": "none"}
     assert from_env(settings).node == "main"
     assert from_env(settings | {"DATABASE_URL": "postgresql://live@/live"}).node == ""
