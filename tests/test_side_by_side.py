@@ -13,7 +13,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from db import complete_events, connection, database, fold_counters, one_at_a_time, run, side_by_side, utcnow
-from db_postgresql import NotAloneError
 from delivery import queue
 from delivery.mending import mend
 from errors import ApiError
@@ -351,7 +350,7 @@ def test_what_has_to_be_alone_is_not_begun_within_what_is_not(app):
     with connection(), side_by_side():
         with side_by_side():
             pass
-        with pytest.raises(NotAloneError), database.atomic():
+        with pytest.raises(database.not_alone), database.atomic():
             pass
 
 
