@@ -140,6 +140,20 @@ def test_a_taken_port_is_named_before_anything_starts(settings):
     assert settings["PORT"] in answer.stderr
 
 
+def test_what_an_srs_has_left_does_not_hide_a_port_that_nginx_is_to_have(tmp_path):
+    """Nobody ends an SRS, or forgets its pid, once MEDIA_SERVER is another."""
+    web, http = map(str, free_ports(2))
+    own = {"DATA_DIR": str(tmp_path / "data"), "MEDIA_SERVER": "nginx-rtmp", "PORT": web, "HTTP_PORT": http}
+    assert prepare("folders", **own, RTMP_PORT="1").returncode == 0
+    (tmp_path / "data/run/srs").mkdir()
+    (tmp_path / "data/run/srs/srs.pid").write_text("4194304")
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        answer = prepare(**own, RTMP_PORT=port)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"RTMP_PORT cannot be {port}: nothing can listen on")
+
+
 def test_the_root_token_is_shown_at_the_first_start_only(settings):
     assert prepare("folders", **settings).stdout.strip() == settings["DATA_DIR"]
     first, second = prepare(**settings), prepare(**settings)
