@@ -105,7 +105,7 @@ def _base(config: Config) -> Flask:
     app.config.update(LIVESTREAM=config, MAX_CONTENT_LENGTH=MIB, MAX_FORM_MEMORY_SIZE=MIB)
     app.json.sort_keys = False
     app.url_map.merge_slashes = False
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
+    links = Links(config.public_url, config.rtmp_url, config.rtmps_url, config.store and config.store.url)
     limits = Limits(config.user_limits)
     signer = Signer(partial(playback_key, config))
     lifecycle = Lifecycle(links, limits, Bell(config.wake_socket).ring)

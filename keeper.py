@@ -29,6 +29,7 @@ from media.remains import Wanted
 from models import Channel, Session, Status
 from models_chores import Chore
 from models_search import Video, VideoType
+from mover import Mover, just_moved
 
 log = logging.getLogger("keeper")
 
@@ -36,6 +37,7 @@ IDLE_S = 1.0
 # Viewers are that far behind, and may have paused.
 LIVE_STAYS_S = 30.0
 PACKAGER_LATE_S = 3.0
+STOPS_S = 10.0  # a store may let us wait for longer; what it has half of is sent again
 TRIES = 3
 AT_ONCE = 500
 
@@ -59,7 +61,9 @@ class Keeper:
         self.ended_at: dict[str, float] = {}
         self.pictured_at: dict[str, float] = {}
         self.pictured: dict[str, int] = {}
+        self.mover = Mover(config, self.guard, self.stopping)
         steps = {"chores": self.do_chores, "jobs": self.do_a_job, "pictures": self.take_pictures}
+        steps |= {"moves": self.mover.step} if self.mover.store else {}
         self.loops = [Loop(name, step, self.stopping) for name, step in steps.items()]
 
     def start(self) -> None:
@@ -78,7 +82,7 @@ class Keeper:
             loop.woken.set()
         for loop in self.loops:
             if loop.is_alive():
-                loop.join()
+                loop.join(STOPS_S)
 
     # The worker's sweep.
 
@@ -122,6 +126,7 @@ class Keeper:
         for channel_id, newest in waiting.items():
             try:
                 if self._tend(channel_id):
+                    self.mover.hand_on(channel_id)
                     Chore.done(channel_id, newest)
                     self.ended_at.pop(channel_id, None)
             except OSError as error:  # of its files; those of others may be well
@@ -192,19 +197,24 @@ class Keeper:
         pending = {path.name for path, _ in self._unrecorded(channel, folder)}
         removed = channel.catchup and channel.kept["catchup"] is None
         fresh = time.monotonic() - self.ended_at[channel.id] < LIVE_STAYS_S
+        moved = bool(rows) and "moved" in channel.kept
+        goes = moved and just_moved(channel, utcnow())
+        here = rows.keys() if goes or not moved else set()
         wanted = Wanted(
-            catchup=MASTER_DVR in rows,
+            catchup=MASTER_DVR in here,
             download=MASTER_DVR in rows and rows[MASTER_DVR].asked_at is not None,
             live=fresh and not removed and (folder / SOURCE).exists(),
             drafts=self.working_on == channel.id,
-            recordings=rows.keys() - {MASTER_DVR},
+            recordings=here - {MASTER_DVR},
             sessions=pending,
+            moved=moved,
         )
         remains.tidy(folder, wanted)
         if not wanted.anything:
             videos.not_pictured(channel.id)
             return not folder.exists()
-        return not (wanted.live or pending or wanted.drafts or self._wants_storyboard(channel, folder))
+        waits = wanted.live or pending or wanted.drafts or goes
+        return not (waits or self._wants_storyboard(channel, folder))
 
     def _unrecorded(self, channel: Channel, folder: Path) -> list[tuple[Path, Index]]:
         """The sessions whose recording is to be made."""

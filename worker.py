@@ -284,6 +284,7 @@ class Worker:
             "renditions": self.transcoders.count(),
             "disk_level": self.keeper.guard.level,
             "jobs_failed": self.keeper.failures,
+            "store": self.keeper.mover.counted(),
             "playlist_age": self.playlist_age_s,
             "steps_failed": self.steps_failed,
         }
@@ -297,7 +298,7 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url)
+    links = Links(config.public_url, config.rtmp_url, config.rtmps_url, config.store and config.store.url)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
     return Worker(config, lifecycle, media_server(config), dispatcher, Keeper(config, links, ring))
 

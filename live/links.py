@@ -7,11 +7,18 @@ from models import Channel, Status
 
 @dataclass(frozen=True)
 class Links:
-    """Where viewers (public_url) and encoders (rtmp_url) reach this box; neither ends with a slash."""
+    """Where viewers (public_url) and encoders (rtmp_url) reach this box, and viewers what has moved to the store
+    (store_url); none ends with a slash."""
 
     public_url: str
     rtmp_url: str
     rtmps_url: str | None = None
+    store_url: str | None = None
+
+    @property
+    def places(self) -> list[str]:
+        """Where players find media."""
+        return [self.public_url, *([self.store_url] if self.store_url else [])]
 
     def livestream(self, channel: Channel) -> str | None:
         """The live playlist: only while the channel is live (contract, section 2)."""
@@ -23,9 +30,9 @@ class Links:
             self.media(f"{channel.id}/master_dvr.m3u8") if channel.dvr and self.livestream(channel) else None
         )
 
-    def media(self, path: str) -> str:
-        """A file below DATA_DIR/media."""
-        return f"{self.public_url}/play/{path}"
+    def media(self, path: str, *, moved: bool = False) -> str:
+        """A file below DATA_DIR/media, or one that has moved to the store, where it has the same path."""
+        return f"{self.store_url}/{path}" if moved and self.store_url else f"{self.public_url}/play/{path}"
 
     def watch(self, channel: Channel, signature: str | None = None) -> str:
         """The player's page. In a query the signature stays out of our log, which has paths only."""

@@ -1,6 +1,7 @@
 """A channel as the wire shows it, at one moment: what GET answers and what events carry."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from db import to_ms
@@ -37,11 +38,18 @@ def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
     if not kept:
         return NOTHING_KEPT
     catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
+    address = partial(links.media, moved="moved" in kept)
     return {
-        "video_url": links.media(catchup) if catchup else None,
-        "record_url": [links.media(path) for path in kept.get("record", {}).values() if path],
-        "thumbnail_url": links.media(picture) if picture else None,
+        "video_url": address(catchup) if catchup else None,
+        "record_url": [address(path) for path in kept.get("record", {}).values() if path],
+        "thumbnail_url": address(picture) if picture else None,
     }
+
+
+def storyboard_url(channel: Channel, links: Links) -> str | None:
+    """Of a catch-up; made where the channel takes pictures."""
+    path = f"{channel.id}/storyboard.vtt"
+    return links.media(path, moved="moved" in channel.kept) if channel.thumbnail else None
 
 
 def on_air_ms(channel: Channel, session: Session | None, now: datetime) -> int:

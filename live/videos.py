@@ -1,11 +1,13 @@
 """What is left of broadcasts: recordings and catch-ups (contract, section 5).
 
 `Channel.kept` says it once more, for the channel object: `{"catchup": path, "record": {session id: path},
-"thumbnail": path}`, paths below media/. A path that is null: decided, and there is none (any more). Triggers write
-that where a row of a video goes, and what follows for the disk (models_chores.py).
+"thumbnail": path, "moved": milliseconds}`, paths below media/, and since when they are in the store, if they are. A
+path that is null: decided, and there is none (any more). Triggers write that where a row of a video goes, and what
+follows for the disk (models_chores.py).
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import audit
@@ -112,6 +114,30 @@ def not_pictured(channel_id: str) -> None:
             channel.keep()
 
 
+# The store (mover.py). What is left of a channel moves as a whole: one word in its row is enough for its addresses.
+
+
+def may_move(channel: Channel) -> bool:
+    """Nothing comes any more, and everybody may see it. Neither can change again (contract, section 2: update)."""
+    return channel.over and channel.playback == "public"
+
+
+def moved(channel_id: str, seen: list[Video], now: datetime) -> bool:
+    """All that is left of this channel is in the store from now on, if that is still these videos and nothing is to
+    be done about its files here. The worker, which is to be rung for, sees that they go."""
+    with database.atomic():
+        channel, there = Channel.named(channel_id), of_channel(channel_id)
+        if channel is None or not may_move(channel) or Chore.one("channel_id = ?", channel_id):
+            return False
+        if {video.pk for video in there} != {video.pk for video in seen}:
+            return False
+        run("UPDATE video SET moved_at = ? WHERE channel_id = ?", to_ms(now), channel.pk)
+        channel.kept = channel.kept | {"moved": to_ms(now)}
+        channel.keep()
+        Chore.create(channel_id=channel_id)
+    return True
+
+
 def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: datetime) -> None:
     """Whether what comes in is kept has changed, by what room there is on disk.
 
@@ -178,12 +204,12 @@ def _is_there(video: Video) -> bool:
     return bool(run("SELECT 1 FROM video WHERE pk = ?", video.pk))
 
 
-def next_download() -> Video | None:
-    """The one that has waited longest."""
+def next_download(*, moved: bool = False) -> Video | None:
+    """The one that has waited longest, of those whose segments are here, or of those that have moved to the store."""
     if not run("SELECT 1 FROM video WHERE asked_at IS NOT NULL AND download IS NULL LIMIT 1"):
         return None
-    wanted = Video.with_channel().where(Video.asked_at.is_null(False) & Video.download.is_null())
-    return wanted.order_by(Video.asked_at).first()
+    wanted = Video.asked_at.is_null(False) & Video.download.is_null() & Video.moved_at.is_null(not moved)
+    return Video.with_channel().where(wanted).order_by(Video.asked_at).first()
 
 
 def is_downloadable(channel: Channel) -> bool:
@@ -214,7 +240,8 @@ def forget_downloads(now: datetime) -> None:
 def download_object(video: Video, links: Links) -> dict[str, Any]:
     """DownloadOut's fields."""
     if video.type == VideoType.RECORD:
-        return {"status": "ready", "url": links.media(video.path), "size": video.size, "expires_at": None}
+        address = partial(links.media, moved=video.moved_at is not None)
+        return {"status": "ready", "url": address(video.path), "size": video.size, "expires_at": None}
     if video.asked_at is None:
         raise NotPossibleError("Nobody has asked for this file yet; POST here to have it made.")
     ready = video.download == "ready"
@@ -228,5 +255,6 @@ def download_object(video: Video, links: Links) -> dict[str, Any]:
 
 def video_object(video: Video, links: Links) -> dict[str, Any]:
     """The video object of contract section 5."""
-    urls = {"url": links.media(video.path), "thumbnail_url": video.thumbnail and links.media(video.thumbnail)}
+    address = partial(links.media, moved=video.moved_at is not None)
+    urls = {"url": address(video.path), "thumbnail_url": video.thumbnail and address(video.thumbnail)}
     return VideoOut().dump(dict(video.__data__) | urls | {"channel_id": video.channel.id})

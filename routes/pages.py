@@ -9,7 +9,7 @@ from markupsafe import escape
 from db import utcnow
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
 from live.signing import signed
-from live.snapshot import channel_object, on_air_ms
+from live.snapshot import channel_object, on_air_ms, storyboard_url
 from models import Channel, Session, Status
 from routes.context import box
 from wire import iso
@@ -118,13 +118,8 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
         "dvrUrl": opening(channel, dvr_url(channel)),
         "onAir": on_air_ms(channel, session, now) // 1000,
         "videoUrl": opening(channel, shown["videoUrl"]),
-        "storyboardUrl": opening(channel, storyboard_url(channel) if shown["videoUrl"] else None),
+        "storyboardUrl": opening(channel, storyboard_url(channel, box.links) if shown["videoUrl"] else None),
     }
-
-
-def storyboard_url(channel: Channel) -> str | None:
-    """Made of a channel that takes pictures."""
-    return box.links.media(f"{channel.id}/storyboard.vtt") if channel.thumbnail else None
 
 
 def dvr_url(channel: Channel) -> str | None:
@@ -198,15 +193,15 @@ def player_page(template: str, channel: Channel, *, frames: str = "'self'", **va
 
 def page(template: str, *, frames: str = "'self'", **values: Any) -> Response:
     reply = Response(render_template(template, **values), mimetype="text/html")
-    reply.headers["Content-Security-Policy"] = content_policy(request.host, box.links.public_url, frames)
+    reply.headers["Content-Security-Policy"] = content_policy(request.host, *box.links.places, frames=frames)
     reply.headers["Referrer-Policy"] = "same-origin"
     return reply
 
 
-def content_policy(host: str, public_url: str, frames: str = "'self'") -> str:
-    """Our own files only; media also from PUBLIC_URL, where that is another host than the page came from."""
-    public = urlsplit(public_url)
-    media = "" if public.netloc == host else f" {public.scheme}://{public.netloc}"
+def content_policy(host: str, *urls: str, frames: str = "'self'") -> str:
+    """Our own files only; media also from these, where they are on another host than the page came from."""
+    parts = [urlsplit(url) for url in urls]
+    media = "".join(f" {each.scheme}://{each.netloc}" for each in parts if each.netloc != host)
     return "; ".join(
         [
             "default-src 'none'",

@@ -79,9 +79,9 @@ def test_what_a_person_starts_is_executable_and_stops_at_the_first_error(name):
     assert "set -euo pipefail" in path.read_text() or len(path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-postgresql.txt"])
-def test_every_requirement_is_pinned_exactly_and_names_no_place(name):
-    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
+def test_every_requirement_is_pinned_exactly_and_names_no_place(path):
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     loose = [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)]
     assert loose in ([], ["-r requirements.txt"])
 

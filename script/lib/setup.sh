@@ -200,8 +200,18 @@ set_up_python() { # server, or tests for what the tests need as well
 
 # The driver is installed only where it is used: importing it would make every start of every process longer.
 set_up_postgresql_driver() {
-    local stamp=.venv/.installed-requirements-postgresql wanted=requirements-postgresql.txt key
     [[ ${DATABASE_URL:-} == postgresql://* || ${TEST_DATABASE:-} == postgresql ]] || return 0
+    set_up_extra requirements-postgresql.txt
+}
+
+# So is what speaks S3: 34 MB. The tests' own list has it.
+set_up_store_client() {
+    [[ -n ${S3_BUCKET:-} ]] || return 0
+    set_up_extra requirements-s3.txt
+}
+
+set_up_extra() { # a file of requirements
+    local wanted=$1 stamp=.venv/.installed-${1%.txt} key
     key=$(python_stamp "$wanted")
     if is_stamped "$stamp" "$key"; then
         return
