@@ -213,6 +213,8 @@ def from_env(environ: Mapping[str, str]) -> Config:
         env.problems.append(
             "TLS_CERT needs MEDIA_SERVER=nginx-rtmp: it is nginx that speaks TLS. Without it, put a proxy in front."
         )
+    if config.store and public_url.startswith("https:") and not config.store.public_url.startswith("https:"):
+        env.problems.append("S3_PUBLIC_URL must be https, as PUBLIC_URL is: browsers refuse to mix them.")
     env.distinct(ports | {"HOOK_PORT": config.hook_port})
     if env.problems:
         raise ConfigError(sorted(set(env.problems)))

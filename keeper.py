@@ -69,6 +69,7 @@ class Keeper:
     def start(self) -> None:
         for runner in (self.jobs, self.camera):
             runner.end_leftover()
+        self.mover.start()
         for loop in self.loops:
             loop.start()
 
@@ -197,7 +198,7 @@ class Keeper:
         pending = {path.name for path, _ in self._unrecorded(channel, folder)}
         removed = channel.catchup and channel.kept["catchup"] is None
         fresh = time.monotonic() - self.ended_at[channel.id] < LIVE_STAYS_S
-        moved = bool(rows) and "moved" in channel.kept
+        moved = bool(rows) and self.mover.has(channel)
         goes = moved and just_moved(channel, utcnow())
         here = rows.keys() if goes or not moved else set()
         wanted = Wanted(

@@ -57,6 +57,18 @@ class Mover:
         self.failures = 0  # for the metrics
         self.failed: Counter[str] = Counter()  # downloads
 
+    def start(self) -> None:
+        """Where there is no store any more, what somebody has copied back from it is served from here."""
+        for channel_id in [] if self.store else videos.moved_channels():
+            if all((self.media_dir / each.path).exists() for each in videos.of_channel(channel_id)):
+                videos.moved_back(channel_id)
+                storage.unmark_moved(self.media_dir / channel_id)
+                log.info("%s: its videos are back", channel_id, extra={"channelId": channel_id})
+
+    def has(self, channel: Channel) -> bool:
+        """Whether what is left of it is in the store, and need not be here."""
+        return self.store is not None and "moved" in channel.kept
+
     def hand_on(self, channel_id: str) -> None:
         """All is done for this channel's files here: the store's turn, if that changes anything for it."""
         channel, now = Channel.named(channel_id), utcnow()
@@ -99,10 +111,7 @@ class Mover:
                    ON CONFLICT (channel_id) DO NOTHING""",
             to_ms(now),
         )
-        for (channel_id,) in run(
-            """SELECT DISTINCT channel.id FROM video JOIN channel ON channel.pk = video.channel_id
-                WHERE video.moved_at IS NOT NULL"""
-        ):
+        for channel_id in videos.moved_channels():
             storage.mark_moved(self.media_dir / channel_id)
         self.runner.end_leftover()
         shutil.rmtree(self.fetched, ignore_errors=True)

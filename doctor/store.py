@@ -8,7 +8,7 @@ from config import StoreSettings
 from db import connection
 from doctor import sockets
 from doctor.finding import Finding, Patient, failed, ok, warning
-from live import system
+from live import videos
 from media.objects import Store, StoreError
 
 WHAT_TO_DO = {
@@ -29,9 +29,11 @@ def store(patient: Patient) -> Iterator[Finding]:
         yield from _left_behind(patient)
         return
     try:
-        with Store(settings).probe() as name:
+        there = Store(settings)
+        with there.probe() as name:
             yield ok("store", f"bucket {settings.bucket} takes what is sent, and gives it back")
             yield from _for_viewers(settings, name)
+        yield from _is_the_one(patient, there)
     except StoreError as error:
         yield failed("store", str(error).rstrip("."), WHAT_TO_DO.get(error.code, OTHERWISE))
 
@@ -40,10 +42,21 @@ def _left_behind(patient: Patient) -> Iterator[Finding]:
     if not patient.database_is_well:
         return
     with connection():
-        count = system.moved_channels()
+        count = len(videos.moved_channels())
     if count:
         found = f"videos of {count} channels are in a store, and S3_BUCKET is not set"
         yield failed("store", found, "Set the S3_... variables again, for this command as for the box.")
+
+
+def _is_the_one(patient: Patient, there: Store) -> Iterator[Finding]:
+    """By the video that has moved last: with another bucket or prefix nothing would fail but viewers."""
+    if not patient.database_is_well:
+        return
+    with connection():
+        last = videos.last_moved()
+    if last and last.path.partition("/")[2] not in there.listed(last.channel.id):
+        found = f"{last.path}, which moved last, is not there"
+        yield failed("store", found, "Are S3_BUCKET, S3_PREFIX and S3_ENDPOINT those that it moved to?")
 
 
 def _for_viewers(settings: StoreSettings, name: str) -> Iterator[Finding]:

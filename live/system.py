@@ -151,10 +151,5 @@ def _since(moment: int | None, now: datetime) -> float:
     return 0.0 if moment is None else max(0, to_ms(now) - moment) / 1000
 
 
-def moved_channels() -> int:
-    """Those whose videos are in the store."""
-    return run("SELECT COUNT(DISTINCT channel_id) FROM video WHERE moved_at IS NOT NULL")[0][0]
-
-
 def versions() -> dict[str, str]:
     return {"livestream": RELEASE, "python": platform.python_version(), database.kind: database.version}

@@ -138,6 +138,30 @@ def moved(channel_id: str, seen: list[Video], now: datetime) -> bool:
     return True
 
 
+def moved_channels() -> list[str]:
+    """Those whose videos are in the store."""
+    return [
+        channel_id
+        for (channel_id,) in run(
+            """SELECT id FROM channel WHERE pk IN (SELECT channel_id FROM video WHERE moved_at IS NOT NULL)"""
+        )
+    ]
+
+
+def last_moved() -> Video | None:
+    there = Video.with_channel().where(Video.moved_at.is_null(False))
+    return there.order_by(Video.moved_at.desc()).first()
+
+
+def moved_back(channel_id: str) -> None:
+    """They are here again."""
+    with database.atomic():
+        if channel := Channel.named(channel_id):
+            run("UPDATE video SET moved_at = NULL WHERE channel_id = ?", channel.pk)
+            channel.kept = {name: value for name, value in channel.kept.items() if name != "moved"}
+            channel.keep()
+
+
 def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: datetime) -> None:
     """Whether what comes in is kept has changed, by what room there is on disk.
 

@@ -6,7 +6,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -62,7 +62,7 @@ class Store:
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,
             retries={"mode": "standard", "total_max_attempts": TRIES},
-            max_pool_connections=2 * AT_ONCE,
+            max_pool_connections=5 * AT_ONCE,  # four for a file in parts
             # What S3 has had since 2022, others have not; Content-MD5 and sizes are checked everywhere.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -106,21 +106,23 @@ class Store:
         self._each(lambda name: self.client.delete_object(**where, Key=self._key(folder, name)), names)
 
     def drop_halves(self, folder: str) -> None:
-        """Parts of files that were never finished: they are paid for, and no list shows them."""
+        """Parts of files that were never finished: they are paid for, and no list shows them. Not every store and
+        every key lets us; a rule of the bucket's does it, too."""
         where = {"Bucket": self.settings.bucket}
-        with told_plainly():
+        with suppress(StoreError), told_plainly():
             found = self.client.list_multipart_uploads(**where, Prefix=self._key(folder, ""))
             for each in found.get("Uploads", ()):
                 self.client.abort_multipart_upload(**where, Key=each["Key"], UploadId=each["UploadId"])
 
     @contextmanager
     def probe(self) -> Iterator[str]:
-        """A small object, written and read; its name below S3_PREFIX. Afterwards it is removed."""
+        """A small object, written, listed and read; its name below S3_PREFIX. Afterwards it is removed."""
         name = f"probe-{secrets.token_hex(8)}.txt"
         where = {"Bucket": self.settings.bucket, "Key": f"{self.settings.prefix}{name}"}
         with told_plainly():
             self.client.put_object(**where, Body=name.encode(), ContentType="text/plain")
             try:
+                self.client.list_objects_v2(Bucket=where["Bucket"], Prefix=where["Key"])
                 if self.client.get_object(**where)["Body"].read() != name.encode():
                     raise StoreError("what was written is not what is read")
                 yield name

@@ -164,6 +164,10 @@ def mark_moved(channel: Path) -> None:
     (channel / MOVED).touch()
 
 
+def unmark_moved(channel: Path) -> None:
+    (channel / MOVED).unlink(missing_ok=True)
+
+
 def own_by_media_server(path: Path) -> None:
     """nginx's workers write or read there; where root starts it, they are another user."""
     if os.geteuid() == 0:

@@ -9,6 +9,7 @@ from db import run, utcnow
 from keeper import Keeper
 from live import videos
 from live.limits import usage
+from media.objects import Store
 from media.storage import MOVED
 from models import Channel
 from models_chores import Stored
@@ -157,3 +158,24 @@ def test_what_has_moved_counts_as_storage_as_before(keeper, ended):
     assert "moved" in again(channel).kept
     assert usage("1")["storage"] == 7
     assert Stored.count()[1] > 1000
+
+
+def test_without_the_store_what_was_copied_back_is_served_from_here_and_nothing_else_is_touched(
+    made, ended, far, config, client
+):
+    back, lost = ended(2, record=True), ended()
+    work(made(), 10)
+    Store(config.store).fetch(back.id, objects(far, back), config.media_dir / back.id)
+    alone = made(store=None)
+    alone.mover.start()
+    urls = client.get(f"/v1/live/{back.id}").json["data"]
+    assert all(url.startswith("http://live.example/play/") for url in [urls["videoUrl"], *urls["recordUrl"]])
+    assert "moved" in again(lost).kept
+    [first, *_] = [each for each in videos.of_channel(back.id) if each.type == "record"]
+    client.delete(f"/v1/video/{first.id}")
+    work(alone)
+    assert segments(here(config, back)) == 8, "a chore takes only what was removed"
+    assert sum(name.endswith(".mp4") for name in here(config, back)) == 1
+    work(made(), 10)
+    assert here(config, back) == {MOVED}, "with the store again it moves again"
+    assert sum(name.endswith(".mp4") for name in objects(far, back)) == 1
