@@ -3,19 +3,27 @@
 import shutil
 import urllib.error
 import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
+from selenium.webdriver.common.by import By
 
 from db import connection, database, utcnow
 from media import playlists
 from tests.box import running_box, short_folder
 from tests.broadcasts import broadcast_over
+from tests.browser import chromium, video_state, wait_for
 from tests.conftest import installation, prepared_app
 from tests.object_store import ObjectStore
 from tests.test_catchup import decoded
 from tests.waiting import until
 
 pytestmark = pytest.mark.box
+
+# What the page has loaded to play.
+ASKED = (
+    "return performance.getEntriesByType('resource').map(r => r.name).filter(n => /[.](ts|m3u8)$/.test(n))"
+)
 
 
 class Stay(urllib.request.HTTPRedirectHandler):
@@ -51,6 +59,14 @@ def test_a_catch_up_moves_and_plays_from_the_store_and_old_addresses_lead_there(
             old, files = f"{box.url}/play/{channel.id}", config.media_dir / channel.id
             pictures, _ = decoded(str(files / "source_dvr.m3u8"))
             assert decoded(shown["videoUrl"]) == (pictures, "")
+            with chromium() as browser:
+                browser.get(f"{box.url}/watch/{channel.id}")
+                wait_for(browser, "return !document.querySelector('.again').hidden", 10)
+                browser.find_element(By.CSS_SELECTOR, ".again").click()
+                wait_for(browser, "return document.querySelector('video').currentTime > 0.5", 20)
+                assert video_state(browser)["errors"] == []
+                asked = browser.execute_script(ASKED)
+            assert {urlsplit(url).netloc for url in asked} == {urlsplit(far.url).netloc}
             # As it is a minute later.
             assert answered(f"{old}/master_dvr.m3u8")[0] == 200, (
                 "who is just asking is still answered from here"
