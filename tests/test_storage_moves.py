@@ -277,3 +277,25 @@ def test_a_video_that_is_nowhere_is_left_alone_and_said(made, ended, config, cap
     work(made())
     assert "moved" not in again(channel).kept
     assert [each.event for each in caplog.records if hasattr(each, "event")].count("video_lost") == 1
+
+
+def test_a_recording_that_is_made_while_the_catch_up_moves_is_not_taken_for_moved(
+    keeper, ended, far, config, monkeypatch
+):
+    channel, moved, said = ended(record=True), videos.moved, []
+    keeper.do_chores()
+
+    def meanwhile(*asked: object) -> bool:
+        monkeypatch.setattr(videos, "moved", moved)
+        keeper.do_a_job()
+        keeper.do_chores()
+        assert Chore.waiting() == {}
+        said.append(moved(*asked))
+        return said[0]
+
+    monkeypatch.setattr(videos, "moved", meanwhile)
+    keeper.mover.step()
+    assert said == [False]
+    work(keeper)
+    assert sum(name.endswith(".mp4") for name in objects(far, channel)) == 1
+    assert here(config, channel) == {MOVED}
