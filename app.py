@@ -29,7 +29,7 @@ from db import database, utcnow
 from listeners import Listener
 from live.lifecycle import Lifecycle
 from live.limits import Limits
-from live.links import Links
+from live.links import of_box
 from live.signing import Signer
 from logs import request_id, set_up_logging
 from media.storage import hook_secret, playback_key, session_key, share_socket
@@ -37,6 +37,7 @@ from routes import (
     analytics,
     console,
     docs,
+    elsewhere,
     event,
     hooks,
     live,
@@ -82,6 +83,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.register_blueprint(search.bp, url_prefix="/v1/search")
     app.register_blueprint(video.bp, url_prefix="/v1/video")
     app.register_blueprint(pages.bp)
+    app.register_blueprint(elsewhere.bp)
     app.register_blueprint(studio.bp)
     app.register_blueprint(docs.bp)
     app.extensions["sessions"] = Sessions(partial(session_key, config))
@@ -105,7 +107,7 @@ def _base(config: Config) -> Flask:
     app.config.update(LIVESTREAM=config, MAX_CONTENT_LENGTH=MIB, MAX_FORM_MEMORY_SIZE=MIB)
     app.json.sort_keys = False
     app.url_map.merge_slashes = False
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url, config.store and config.store.url)
+    links = of_box(config)
     limits = Limits(config.user_limits)
     signer = Signer(partial(playback_key, config))
     lifecycle = Lifecycle(links, limits, Bell(config.wake_socket).ring)

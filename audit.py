@@ -4,7 +4,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from models import AuditEntry
+from models_access import AuditEntry
 
 
 @dataclass(frozen=True)

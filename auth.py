@@ -23,7 +23,8 @@ from errors import (
     UnauthorizedError,
     from_api_error,
 )
-from models import Role, Token, new_id
+from models import Role, new_id
+from models_access import Token
 
 log = logging.getLogger(__name__)
 

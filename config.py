@@ -11,10 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from database_url import is_on_server
 from environment import Reader
 
-MEDIA_SERVERS = ("nginx-rtmp", "none")
+MEDIA_SERVERS = ("nginx-rtmp", "srs", "none")
 LOG_FORMATS = ("auto", "text", "json")
+SRS_BUILT_AT = "/usr/local/srs/objs/srs"  # where its own instructions put it
+SRS_HOOK_PORT = 8001
 NGINX_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/usr/share/nginx/modules")
 
 
@@ -65,6 +68,9 @@ class Config:
     ffmpeg: str | None
     sqlite_any_version: bool
     transcode_cores: float
+    node: str = "main"  # "" for a box that is none: beside a database on a server, without a media server
+    region: str = ""
+    capacity: int | None = None  # publishers
     log_format: str = "auto"
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
@@ -73,6 +79,10 @@ class Config:
     tls_cert: Path | None = None  # with it the public port speaks HTTPS, and there is RTMPS
     tls_key: Path | None = None
     rtmps_port: int = 1936
+    srs: str | None = None  # its program; with MEDIA_SERVER=srs only, as all of these
+    srs_api_port: int = 1985
+    srs_srt_port: int | None = None  # None: its build has no SRT
+    srs_whip_port: int | None = None  # where WHIP's media comes in (UDP); None: its build has no WebRTC
     token_id: str | None = None
     token_secret: str | None = field(default=None, repr=False)
 
@@ -111,8 +121,35 @@ class Config:
         return self.data_dir / "transcoders"
 
     @property
+    def shares_database(self) -> bool:
+        """Other boxes may use the same one."""
+        return is_on_server(self.database_url)
+
+    @property
+    def box_file(self) -> Path:
+        """What tells this installation's folder from one that was made elsewhere."""
+        return self.data_dir / "box"
+
+    @property
+    def has_rtmps(self) -> bool:
+        """It is nginx that speaks TLS, and it can tell no SRS whose connection it passes on."""
+        return self.tls_cert is not None and self.media_server == "nginx-rtmp"
+
+    @property
     def rtmps_url(self) -> str | None:
-        return f"rtmps://{_host_of(self.rtmp_url)}:{self.rtmps_port}/live" if self.tls_cert else None
+        return f"rtmps://{_host_of(self.rtmp_url)}:{self.rtmps_port}/live" if self.has_rtmps else None
+
+    @property
+    def srt_url(self) -> str | None:
+        if self.media_server != "srs" or self.srs_srt_port is None:
+            return None
+        return f"srt://{_host_of(self.rtmp_url)}:{self.srs_srt_port}"
+
+    @property
+    def whip_url(self) -> str | None:
+        if self.media_server != "srs" or self.srs_whip_port is None:
+            return None
+        return f"{self.public_url}/rtc/v1/whip/"
 
     @property
     def tls_file(self) -> Path:
@@ -159,24 +196,37 @@ def from_env(environ: Mapping[str, str]) -> Config:
     )
     public_url = env.url("PUBLIC_URL", own_url, schemes)
     rtmp_url = env.url("RTMP_URL", f"rtmp://{_host_of(public_url)}:{rtmp_port}/live", ("rtmp", "rtmps"))
+    database_url = env.database(
+        "DATABASE_URL",
+        data_dir / "livestream.db",
+        env.secret("DATABASE_PASSWORD", r"[\x21-\x7e]{1,256}"),
+    )
+    node = env.word("NODE", "main")
+    if node != "main" and not is_on_server(database_url):
+        env.problems.append(f"NODE={node} needs DATABASE_URL=postgresql://..., which all nodes have.")
+    if media_server == "none" and is_on_server(database_url):
+        node = ""
     config = Config(
         host=host,
         port=port,
         http_port=http_port,
         rtmp_port=rtmp_port,
-        hook_port=env.port("HOOK_PORT", None),
+        hook_port=env.port("HOOK_PORT", SRS_HOOK_PORT if media_server == "srs" else None),
         media_bind=env.address("MEDIA_BIND"),
         public_url=public_url,
         rtmp_url=rtmp_url,
         trusted_proxy=env.address("TRUSTED_PROXY"),
         data_dir=data_dir,
-        database_url=env.database("DATABASE_URL", data_dir / "livestream.db"),
+        database_url=database_url,
         media_server=media_server,
         worker=env.choice("WORKER", ("inside", "apart"), "inside"),
         webhook_allow_private=env.switch("WEBHOOK_ALLOW_PRIVATE", True),
         ffmpeg=env.program("FFMPEG"),
         sqlite_any_version=env.switch("SQLITE_ANY_VERSION", False),
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
+        node=node,
+        region=env.word("REGION", ""),
+        capacity=env.limit("CAPACITY") or None,
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
             "max_channels": env.limit("USER_MAX_CHANNELS"),
@@ -200,6 +250,10 @@ def from_env(environ: Mapping[str, str]) -> Config:
         tls_cert=tls_cert,
         tls_key=tls_key,
         rtmps_port=env.port("RTMPS_PORT", 1936),
+        srs=env.program("SRS") or srs_program(),
+        srs_api_port=env.port("SRS_API_PORT", 1985),
+        srs_srt_port=env.port("SRS_SRT_PORT", None),
+        srs_whip_port=env.port("SRS_WHIP_PORT", None),
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
     )
@@ -208,13 +262,26 @@ def from_env(environ: Mapping[str, str]) -> Config:
     ports = {"PORT": port}
     if media_server != "none":
         ports |= {"HTTP_PORT": http_port, "RTMP_PORT": rtmp_port}
-        ports |= {"RTMPS_PORT": config.rtmps_port} if tls_cert else {}
+        ports |= {"RTMPS_PORT": config.rtmps_port} if config.has_rtmps else {}
     elif tls_cert:
         env.problems.append(
-            "TLS_CERT needs MEDIA_SERVER=nginx-rtmp: it is nginx that speaks TLS. Without it, put a proxy in front."
+            "TLS_CERT needs a MEDIA_SERVER: it is nginx that speaks TLS. Without one, put a proxy in front."
         )
     if config.store and public_url.startswith("https:") and not config.store.public_url.startswith("https:"):
         env.problems.append("S3_PUBLIC_URL must be https, as PUBLIC_URL is: browsers refuse to mix them.")
+    if media_server == "srs":
+        ports |= {"SRS_API_PORT": config.srs_api_port}
+        # Of UDP, where the numbers of the others are free.
+        env.distinct({"SRS_SRT_PORT": config.srs_srt_port, "SRS_WHIP_PORT": config.srs_whip_port})
+        if config.srs is None and not env.text("SRS", ""):
+            env.problems.append(
+                f"MEDIA_SERVER=srs needs SRS 5 or 6: it is not at {SRS_BUILT_AT}, nor is there a program srs. "
+                "Install it, and set SRS to where it is."
+            )
+        if config.media_bind and (config.srs_srt_port or config.srs_whip_port):
+            env.problems.append(
+                "MEDIA_BIND cannot be kept with SRS_SRT_PORT or SRS_WHIP_PORT: SRS listens everywhere for these."
+            )
     env.distinct(ports | {"HOOK_PORT": config.hook_port})
     if env.problems:
         raise ConfigError(sorted(set(env.problems)))
@@ -257,6 +324,11 @@ def usable_cores() -> int:
 def default_media_server() -> str:
     """nginx-rtmp where it is installed, else none."""
     return "nginx-rtmp" if nginx_program() and nginx_rtmp_module() else "none"
+
+
+def srs_program() -> str | None:
+    """First where SRS builds itself: `srs` on PATH may be Debian's program of that name, which rewrites addresses."""
+    return shutil.which(SRS_BUILT_AT) or shutil.which("srs")
 
 
 def nginx_program() -> str | None:

@@ -2,6 +2,7 @@
 
 import re
 from importlib.util import find_spec
+from urllib.parse import quote
 
 SERVER = "postgresql://"
 UNCODED = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
@@ -29,3 +30,11 @@ def problem_of(url: str) -> str | None:
     if not re.fullmatch(r"sqlite:///[^?#]+", url) or url.endswith(":memory:"):
         return "must look like sqlite:///path/to/file.db or postgresql://user@host/database."
     return None
+
+
+def with_password(url: str, password: str) -> str | None:
+    """The address with the password of its user; None where it names no user, or has a password already."""
+    user, at, rest = url.removeprefix(SERVER).partition("@")
+    if not is_on_server(url) or not at or not user or ":" in user:
+        return None
+    return f"{SERVER}{user}:{quote(password, safe='')}@{rest}"

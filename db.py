@@ -5,10 +5,11 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import peewee
 from playhouse.migrations import Runner
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from db_postgresql import Postgres
 
     Bound = db_sqlite.Sqlite | Postgres
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +95,8 @@ def _server_at(url: str) -> "Postgres":
 
 def after_commit(act: Callable[[], object]) -> None:
     """Do this once what is being written is committed. Should it fail, that is for the log: the commit stands, and
-    peewee would take it for one that failed."""
-    database.after_commit(partial(_carefully, act))
+    peewee would take it for one that failed. In the context of now: another thread may be the one that commits."""
+    database.after_commit(partial(copy_context().run, _carefully, act))
 
 
 def _carefully(act: Callable[[], object]) -> None:
@@ -115,6 +118,12 @@ def part() -> Iterator[None]:
     except BaseException:
         del waiting[before:]
         raise
+
+
+def together(act: Callable[[], T]) -> T:
+    """Do what writes in a `part`, in one transaction with what other threads want written at the same moment: one wait
+    for the disk, and not one for each. Each fails by itself; if the transaction fails, all of them do."""
+    return database.together(act)
 
 
 class Schema(NamedTuple):

@@ -5,7 +5,7 @@ reads in it nobody changes meanwhile, events are numbered in the order in which 
 stays counted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -79,6 +79,10 @@ class Postgres(peewee.PostgresqlDatabase):
     def only_if_free(self, write: peewee.Query) -> None:
         """See db.only_if_free: a single statement waits for nobody's turn."""
         write.execute()
+
+    def together(self, act: Callable[[], Any]) -> Any:
+        """See db.together: PostgreSQL by itself writes to the disk once for all who commit at the same moment."""
+        return act()
 
     def give_back(self) -> int:
         """PostgreSQL's own vacuum does that."""

@@ -3,8 +3,10 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,29 @@ class UnsafeSqliteError(Exception):
     """The SQLite library at hand can lose commits in WAL mode."""
 
 
+class Wish:
+    """What a thread wants written; whichever thread does that, it is done in the context of the one that asks."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self.act, self.context = act, copy_context()
+        self.value, self.error = None, None
+        self.over = False
+        self.called = threading.Semaphore(
+            0
+        )  # when it is over, or when this thread is the one to do what waits
+
+    def come_true(self) -> None:
+        try:
+            self.value = self.context.run(self.act)
+        except Exception as error:
+            self.error = error
+
+    def outcome(self) -> Any:
+        if self.error:
+            raise self.error
+        return self.value
+
+
 class Sqlite(peewee.SqliteDatabase):
     """SQLite whose writers of one process take turns by a lock, which hands over at once.
 
@@ -44,6 +69,9 @@ class Sqlite(peewee.SqliteDatabase):
     def __init__(self, path: str, **settings: Any) -> None:
         super().__init__(path, **settings)
         self.turn = threading.Lock()
+        self.wishes: deque[Wish] = deque()
+        self.led = False  # somebody does what waits
+        self.leading = threading.Lock()  # of these two
 
     def begin(self, lock_type: str | None = None) -> None:
         """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
@@ -80,6 +108,51 @@ class Sqlite(peewee.SqliteDatabase):
                 super().rollback()
         finally:
             self.turn.release()
+
+    def together(self, act: Callable[[], Any]) -> Any:
+        """See db.together."""
+        if self.in_transaction():
+            return act()
+        mine = Wish(act)
+        with self.leading:
+            self.wishes.append(mine)
+            leads, self.led = not self.led, True
+        if not leads:
+            mine.called.acquire()
+        if not mine.over:
+            self._grant()
+        return mine.outcome()
+
+    def _grant(self) -> None:
+        """All that is waiting once the database is ours; who comes later has a transaction with the next ones."""
+        wishes: list[Wish] = []
+        try:
+            with self.atomic():
+                wishes = self._waiting()
+                for wish in wishes:
+                    wish.come_true()
+                    if not self.connection().in_transaction:  # a full disk makes SQLite roll back by itself
+                        raise wish.error or peewee.OperationalError("the transaction was rolled back")
+        except BaseException as error:
+            wishes = wishes or self._waiting()
+            for wish in wishes:
+                wish.error = error  # nothing of it is written
+        finally:
+            self._call(wishes)
+
+    def _call(self, done: list[Wish]) -> None:
+        """Those whose wishes are over, all at once, and the one who goes on."""
+        with self.leading:
+            self.led = bool(self.wishes)
+            following = [self.wishes[0]] if self.led else []
+        for wish in done:
+            wish.over = True
+        for wish in done + following:
+            wish.called.release()
+
+    def _waiting(self) -> list[Wish]:
+        with self.leading:
+            return [self.wishes.popleft() for _ in range(len(self.wishes))]
 
     @contextmanager
     def patience(self, wait_ms: int) -> Iterator[None]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from database_url import problem_of
+from database_url import problem_of, with_password
 
 SOCKET_PATH_MAX = 107  # sockaddr_un holds 108 bytes, the last of them a NUL
 LONGEST_SOCKET = "run/private/ctl.4194304"  # supervisord binds it with its pid behind it
@@ -35,6 +35,13 @@ class Reader:
         if value not in ("0", "1"):
             self.problems.append(f"{name} must be 0 or 1, not {value!r}.")
         return value == "1"
+
+    def word(self, name: str, default: str) -> str:
+        value = self.text(name, default)
+        if value and not re.fullmatch(r"[a-z0-9-]{1,32}", value):
+            self.problems.append(f"{name} must be up to 32 of a-z, 0-9 and -, not {value!r}.")
+            return default
+        return value
 
     def port(self, name: str, default: int | None) -> int | None:
         value = self.text(name, "")
@@ -117,10 +124,18 @@ class Reader:
         value = self.text(name, "")
         return Path(value).expanduser().absolute() if value else None
 
-    def database(self, name: str, default: Path) -> str:
+    def database(self, name: str, default: Path, password: str | None) -> str:
         value = self.text(name, f"sqlite:///{default}")
         if problem := problem_of(value):
             self.problems.append(f"{name} {problem}")
+        elif password:
+            complete = with_password(value, password)
+            if complete is None:
+                self.problems.append(
+                    f"DATABASE_PASSWORD is set, so {name} must name a user without one: "
+                    "postgresql://user@host/database."
+                )
+            return complete or value
         return value
 
     def program(self, name: str) -> str | None:

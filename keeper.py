@@ -28,6 +28,7 @@ from media.playlists import MASTER_DVR, SOURCE
 from media.remains import Wanted
 from models import Channel, Session, Status
 from models_chores import Chore
+from models_nodes import ChannelNode
 from models_search import Video, VideoType
 from mover import Mover, just_moved
 
@@ -48,6 +49,7 @@ class Keeper:
     def __init__(self, config: Config, links: Links, ring: Callable[[], None]) -> None:
         self.config = config
         self.links = links
+        self.node = links.name
         self.ring = ring
         self.media_dir: Path = config.media_dir
         self.ffmpeg = program(config.ffmpeg)
@@ -103,7 +105,7 @@ class Keeper:
             channel = session.channel
 
             def tell(before: Job, after: Job, channel_id: str = channel.id) -> None:
-                if said := told_of(before, after):
+                if said := index.told_of(before, after):
                     videos.storage_changed(channel_id, *said, self.guard.words, now)
 
             folder, wanted = self.media_dir / channel.id / session.id, Job.wanted_by(channel)
@@ -117,18 +119,20 @@ class Keeper:
             known = {channel.id: channel for channel in Channel.some("id IN (?)", some)}
             for name in some:
                 channel = known.get(name)
+                if channel:
+                    ChannelNode.has(name, self.node)
                 if channel is None or (channel.over and not videos.is_decided(channel, None)):
-                    Chore.create(channel_id=name)
+                    Chore.create(channel_id=name, node=self.node)
 
     # Chores.
 
     def do_chores(self) -> float:
-        waiting = Chore.waiting()
+        waiting = Chore.waiting(self.node)
         for channel_id, newest in waiting.items():
             try:
                 if self._tend(channel_id):
                     self.mover.hand_on(channel_id)
-                    Chore.done(channel_id, newest)
+                    Chore.done(channel_id, newest, self.node)
                     self.ended_at.pop(channel_id, None)
             except OSError as error:  # of its files; those of others may be well
                 log.error(
@@ -142,22 +146,27 @@ class Keeper:
         folder, channel = self.media_dir / channel_id, Channel.named(channel_id)
         if channel is None:
             shutil.rmtree(folder, ignore_errors=True)
-            return not folder.exists()
-        if not folder.is_dir():
-            if channel.over:
+        if not folder.exists() and (channel is None or channel.over):
+            ChannelNode.gone(channel_id, self.node)
+            if channel and self._has_last_word(channel):
                 videos.give_up(channel_id, None, "", utcnow())
-            return True
+        if channel is None or not folder.is_dir():
+            return not folder.exists()
         storage.mark_signed(folder, signed=channel.playback == "signed")
         if not channel.over:
             return self._tend_running(channel, folder)
         if not self._is_taken_in(channel, folder):
             return False
-        if not videos.is_decided(channel, None):
+        if not videos.is_decided(channel, None) and self._has_last_word(channel):
             self._decide_catchup(channel, folder)
             channel = Channel.named(channel_id)
             if channel is None:
                 return False
         return self._tend_ended(channel, folder)
+
+    def _has_last_word(self, channel: Channel) -> bool:
+        """The catch-up is made of what the node of the last session has; a channel without one is anybody's."""
+        return channel.published_at is None or channel.node == self.node
 
     def _tend_running(self, channel: Channel, folder: Path) -> bool:
         running = Session.open_of(channel)
@@ -194,12 +203,12 @@ class Keeper:
         remains.close_live(folder)
 
     def _tend_ended(self, channel: Channel, folder: Path) -> bool:
-        rows = {video.path.rpartition("/")[2]: video for video in videos.of_channel(channel.id)}
+        rows = {video.path.rpartition("/")[2]: video for video in videos.at(channel.id, self.node)}
         pending = {path.name for path, _ in self._unrecorded(channel, folder)}
-        removed = channel.catchup and channel.kept["catchup"] is None
+        removed = channel.catchup and channel.kept.get("catchup", "") is None
         fresh = time.monotonic() - self.ended_at[channel.id] < LIVE_STAYS_S
         moved = bool(rows) and self.mover.has(channel)
-        goes = moved and just_moved(channel, utcnow())
+        goes = moved and just_moved(channel, self.node, utcnow())
         here = rows.keys() if goes or not moved else set()
         wanted = Wanted(
             catchup=MASTER_DVR in here,
@@ -212,7 +221,7 @@ class Keeper:
         )
         remains.tidy(folder, wanted)
         if not wanted.anything:
-            videos.not_pictured(channel.id)
+            videos.not_pictured(channel.id, self.node)
             return not folder.exists()
         waits = wanted.live or pending or wanted.drafts or goes
         return not (waits or self._wants_storyboard(channel, folder))
@@ -231,7 +240,11 @@ class Keeper:
         ]
 
     def _wants_storyboard(self, channel: Channel, folder: Path) -> bool:
-        if not (channel.thumbnail and channel.kept.get("catchup")) or self.failed[f"{channel.id}/s"] >= TRIES:
+        mine = videos.node_of(channel, "catchup") == self.node
+        if (
+            not (mine and channel.thumbnail and channel.kept.get("catchup"))
+            or self.failed[f"{channel.id}/s"] >= TRIES
+        ):
             return False
         return not (folder / pictures.STORYBOARD).exists() and remains.picture_size(folder) is not None
 
@@ -241,7 +254,7 @@ class Keeper:
         """The first that can be done now; returns how long to wait for the next look."""
         if self.guard.level:
             return IDLE_S
-        for channel_id in Chore.waiting():
+        for channel_id in Chore.waiting(self.node):
             channel, folder = Channel.named(channel_id), self.media_dir / channel_id
             if channel is None or not folder.is_dir():
                 continue
@@ -250,7 +263,7 @@ class Keeper:
                     return self._work(channel_id, lambda: self._record(channel, session, known))  # noqa: B023
             if channel.over and self._wants_storyboard(channel, folder):
                 return self._work(channel_id, lambda: self._storyboard(channel, folder))  # noqa: B023
-        video = videos.next_download()
+        video = videos.next_download(self.node)
         if video:
             return self._work(video.channel.id, lambda: self._download(video))
         return IDLE_S
@@ -321,7 +334,7 @@ class Keeper:
     # Pictures of what is live: one at a time, so that many make them rarer and not the box slower.
 
     def take_pictures(self) -> float:
-        sessions = [each for each in Session.all_open() if each.channel.thumbnail]
+        sessions = [each for each in Session.all_open(self.node) if each.channel.thumbnail]
         here = {session.channel.id for session in sessions}
         for gone in self.pictured_at.keys() - here:
             del self.pictured_at[gone]
@@ -342,29 +355,13 @@ class Keeper:
         segment, target = folder / session.id / f"{number}.ts", folder / pictures.THUMBNAIL
         try:
             pictures.take(self.ffmpeg, self.camera.run, segment, width, height, target)
-            videos.pictured(channel.id, f"{channel.id}/{pictures.THUMBNAIL}")
+            videos.pictured(channel.id, f"{channel.id}/{pictures.THUMBNAIL}", self.node)
         except (JobError, OSError) as error:
             if not self.stopping.is_set():
                 log.warning(
                     "no picture of %s this time: %s", channel.id, error, extra={"channelId": channel.id}
                 )
         return True
-
-
-def told_of(before: Job, after: Job) -> tuple[bool, str] | None:
-    """What a timeline says where the room on disk has changed what is done: whether there is enough, and why."""
-    low, was_low = after.kept_to_ms > 0, before.kept_to_ms > 0
-    if low != was_low:
-        return not low, (
-            "The disk is nearly full: nothing more is kept for catch-up and recordings"
-            if low
-            else "The disk has room again: what comes in is kept"
-        )
-    if after.dvr and after.dvr_s < before.dvr_s:
-        return False, "The disk is all but full: DVR is shortened"
-    if after.dvr and after.dvr_s > before.dvr_s and not low:
-        return True, "The disk has room again: DVR grows to its two hours"
-    return None
 
 
 class Loop(threading.Thread):

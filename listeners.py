@@ -28,7 +28,7 @@ REQUEST_S = 15.0
 ANSWER_S = 60.0
 FINISH_S = 10.0
 PAUSE_S = 0.1  # without open files; whoever leaves within it makes room
-OPEN_FILES = 8192  # 1,000 clients and 512 hooks, and three files of the database for each of 24 threads
+OPEN_FILES = 8192  # 1,000 clients and 2,048 hooks, and three files of the database for each of 24 threads
 
 LIMITS: dict[str, Any] = {
     "asyncore_use_poll": True,  # select() stops at 1,024 descriptors
@@ -40,7 +40,7 @@ LIMITS: dict[str, Any] = {
     "ident": None,
 }
 PUBLIC = LIMITS | {"threads": 16, "connection_limit": 1000, "max_request_body_size": 8 * MIB}
-HOOKS = LIMITS | {"threads": 8, "connection_limit": 512, "max_request_body_size": 64 * 1024}
+HOOKS = LIMITS | {"threads": 8, "connection_limit": 2048, "max_request_body_size": 64 * 1024}
 
 
 class Channel(HTTPChannel):

@@ -96,6 +96,7 @@ class _Now:
     def collect(self) -> Iterator[Metric]:
         known, last = system.statistics(self.config), system.pulse(self.config)
         yield from _on_air(known)
+        yield from _nodes(known["nodes"])
         yield from _webhooks(known, last.get("deliveries"))
         yield from _timeline(last)
         if "renditions" in last:
@@ -113,6 +114,13 @@ def _on_air(known: Mapping[str, Any]) -> Iterator[Metric]:
         yield _is(
             "playback_bits_per_second", "What viewers are sent, over the last 10 s", known["bitrate_out"]
         )
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> Iterator[Metric]:
+    ups = {node["name"]: int(node["status"] != "lost") for node in nodes}
+    yield _by("node_up", "Whether a media node gives signs of life", "node", ups)
+    load = {node["name"]: node["publishers"] for node in nodes}
+    yield _by("node_publishers", "Encoders that publish to a media node now", "node", load)
 
 
 def _webhooks(known: Mapping[str, Any], tally: Mapping[str, Any] | None) -> Iterator[Metric]:

@@ -108,6 +108,10 @@ class Channel(Row):
     health = CharField(null=True)  # as it was last while live, with its reasons (live/health.py)
     health_reasons = JsonField(null=True)
     kept = JsonField(default=dict, constraints=[SQL("DEFAULT '{}'")])  # see live/videos.py
+    node = CharField(
+        default="main", constraints=[SQL("DEFAULT 'main'")]
+    )  # of its last session, or of the next
+    region = CharField(default="", constraints=[SQL("DEFAULT ''")])  # as asked for when it was made
 
     @classmethod
     def named(cls, channel_id: str) -> Self | None:
@@ -172,6 +176,9 @@ class Session(Row):
     video = JsonField(default=dict)
     audio = JsonField(default=dict)
     end_reason = CharField(null=True)
+    node = CharField(
+        default="main", constraints=[SQL("DEFAULT 'main'")]
+    )  # where it is, and what is left of it
     beyond_since = UtcField(null=True)  # set while it sends more than its account may
     warned = JsonField(
         null=True
@@ -186,9 +193,10 @@ class Session(Row):
         return cls.one("connection = ?", connection)
 
     @classmethod
-    def all_open(cls) -> list[Self]:
-        """Every open session with its channel, in one query."""
-        return list(cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk))
+    def all_open(cls, node: str | None = None) -> list[Self]:
+        """Every open session with its channel, in one query; only those of a node if one is named."""
+        found = cls.select(cls, Channel).join(Channel).where(cls.stop_time.is_null()).order_by(cls.pk)
+        return list(found if node is None else found.where(cls.node == node))
 
     def starts(self) -> list[datetime]:
         """When the last sessions of the channel began, this one included, newest first."""
@@ -283,71 +291,6 @@ class Attempt(Row):
     error = TextField(null=True)
 
 
-class Token(Row):
-    """API credentials. The secret is kept only as its SHA-256: it is random, so a slow hash adds nothing."""
-
-    pk = AutoField()
-    id = CharField(unique=True)
-    secret_sha256 = CharField()
-    role = CharField()
-    account_id = CharField(null=True)
-    name = TextField(default="")
-    created_at = UtcField()
-    expires_at = UtcField(null=True)
-    last_used_at = UtcField(null=True)  # within a minute
-
-    @classmethod
-    def named(cls, token_id: str) -> Self | None:
-        return cls.one("id = ?", token_id)
-
-
-class User(Row):
-    """What an account may use. An account without a row has the configuration's limits."""
-
-    pk = AutoField()
-    account_id = CharField(unique=True)
-    name = TextField(default="")
-    limits = JsonField()  # by name; null is no limit
-    created_at = UtcField()
-    updated_at = UtcField()
-
-    @classmethod
-    def named(cls, account_id: str) -> Self | None:
-        return cls.one("account_id = ?", account_id)
-
-
-class KeptAnswer(Row):
-    """The answer to a create that had an Idempotency-Key, for whoever sends it again."""
-
-    pk = AutoField()
-    token_id = CharField()
-    key = CharField()
-    fingerprint = CharField()  # of what was asked: the same key with something else is a mistake
-    location = CharField()
-    body = TextField()
-    created_at = UtcField(index=True)
-
-    class Meta:
-        table_name = "kept_answer"
-
-
-class AuditEntry(Row):
-    """Which API token did what, when and from where."""
-
-    pk = AutoField()
-    time = UtcField(index=True)
-    token_id = CharField()
-    account_id = CharField(null=True)  # whose thing it was
-    action = CharField()
-    kind = CharField()
-    target = CharField()
-    client_ip = CharField()
-    request_id = CharField()
-
-    class Meta:
-        table_name = "audit"
-
-
 # Uniqueness that a check in Python could only promise: the database holds it, whoever races.
 Channel.add_index(
     Channel.index(Channel.stream_token, unique=True, name="one_open_channel_per_token").where(
@@ -364,6 +307,7 @@ TimelineEntry.add_index(
     TimelineEntry.index(TimelineEntry.time, name="timeline_of_nobody").where(TimelineEntry.channel.is_null())
 )
 # What lists and the worker ask for again and again.
+Session.add_index(Session.index(Session.node, name="session_open_at").where(Session.stop_time.is_null()))
 Channel.add_index(Channel.listed_at, Channel.pk, name="channel_listed")
 Channel.add_index(Channel.status, Channel.listed_at, Channel.pk, name="channel_listed_by_status")
 Channel.add_index(Channel.account_id, Channel.listed_at, Channel.pk, name="channel_listed_by_account")
@@ -391,9 +335,7 @@ Delivery.add_index(
 )
 Delivery.add_index(Delivery.webhook_id, Delivery.pk, name="delivery_log")
 Event.add_index(Event.account_id, Event.id, name="event_of_account")
-KeptAnswer.add_index(KeptAnswer.token_id, KeptAnswer.key, unique=True, name="kept_answer_once")
 
 TABLES: list[type[Any]] = [
     *(Channel, ChannelTag, Session, TimelineEntry, Event, Webhook, Delivery, Attempt),
-    *(Token, User, KeptAnswer, AuditEntry),
 ]

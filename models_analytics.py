@@ -5,7 +5,7 @@ No foreign keys: figures outlive the channels and accounts that they are of. No 
 
 from typing import Any
 
-from peewee import AutoField, BigIntegerField, CharField, FloatField, IntegerField
+from peewee import AutoField, BigIntegerField, CharField, CompositeKey, FloatField, IntegerField
 
 from db import UtcField
 from models import Session
@@ -39,18 +39,22 @@ class AudienceHour(_Figures):
 
 
 class AudienceNow(Row):
-    """The channels that have viewers or send to some."""
+    """The channels that have viewers on a node or are sent from it."""
 
-    channel_id = CharField(primary_key=True)
+    channel_id = CharField()
+    node = CharField()
     account_id = CharField()
     viewers = IntegerField()
     bitrate_out = BigIntegerField()  # bit/s, over the last 10 s
 
+    class Meta:
+        primary_key = CompositeKey("channel_id", "node")
+
 
 class AudienceState(Row):
-    """One row: written with the figures, so that nothing counts twice or never."""
+    """A row for each node: written with the figures, so that nothing counts twice or never."""
 
-    pk = AutoField()
+    node = CharField(primary_key=True)
     counted_mark = (
         CharField()
     )  # a place in the playback log (media/playlog.py): everything before it is counted

@@ -58,6 +58,7 @@ class Video(Row):
     size = BigIntegerField()  # bytes
     created_at = UtcField()
     session_id = CharField(null=True)  # of a recording
+    node = CharField(default="main", constraints=[SQL("DEFAULT 'main'")])  # which has its files
     asked_at = UtcField(null=True)  # when its download was last asked for
     download = CharField(null=True)  # "ready" or "failed", null until it has been made
     download_size = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])

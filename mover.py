@@ -35,15 +35,17 @@ SOON = timedelta(seconds=10)
 TRIES = 3
 
 
-def just_moved(channel: Channel, now: datetime) -> bool:
+def just_moved(channel: Channel, node: str, now: datetime) -> bool:
     """Whether the files of a channel that has moved stay here a little longer."""
-    return now - from_ms(channel.kept["moved"]) < STAYS
+    since = videos.moved_since(channel, node)
+    return since is not None and now - from_ms(since) < STAYS
 
 
 class Mover:
     """One thing at a time. Without a store it only writes down what one will have to do."""
 
     def __init__(self, config: Config, guard: Guard, stopping: threading.Event) -> None:
+        self.node = config.node
         self.media_dir = config.media_dir
         self.fetched = config.media_dir / ".fetched"
         self.ffmpeg = program(config.ffmpeg)
@@ -59,24 +61,27 @@ class Mover:
 
     def start(self) -> None:
         """Where there is no store any more, what somebody has copied back from it is served from here."""
-        for channel_id in [] if self.store else videos.moved_channels():
-            if all((self.media_dir / each.path).exists() for each in videos.of_channel(channel_id)):
-                videos.moved_back(channel_id)
+        for channel_id in [] if self.store else videos.moved_channels(self.node):
+            if all((self.media_dir / each.path).exists() for each in videos.at(channel_id, self.node)):
+                videos.moved_back(channel_id, self.node)
                 storage.unmark_moved(self.media_dir / channel_id)
                 log.info("%s: its videos are back", channel_id, extra={"channelId": channel_id})
 
     def has(self, channel: Channel) -> bool:
-        """Whether what is left of it is in the store, and need not be here."""
-        return self.store is not None and "moved" in channel.kept
+        """Whether what this node had of it is in the store, and need not be here."""
+        return self.store is not None and videos.moved_since(channel, self.node) is not None
 
     def hand_on(self, channel_id: str) -> None:
         """All is done for this channel's files here: the store's turn, if that changes anything for it."""
         channel, now = Channel.named(channel_id), utcnow()
-        moves = self.store and channel and "moved" not in channel.kept and videos.may_move(channel)
-        if moves and videos.of_channel(channel_id):
-            Stored.begin(channel_id, now)
+        if self._moves(channel) and videos.at(channel_id, self.node):
+            Stored.begin(channel_id, self.node, now)
         else:
             Stored.look_again(channel_id, now)
+
+    def _moves(self, channel: Channel | None) -> bool:
+        """Whether what this node has of it is to move, and has not yet."""
+        return bool(self.store and channel and videos.may_move(channel) and not self.has(channel))
 
     def counted(self) -> dict[str, int]:
         """For the metrics, since the start."""
@@ -86,8 +91,8 @@ class Mover:
         """The first thing that is due; returns how long to wait for the next look."""
         if not self.begun:
             self._begin(utcnow())
-        row = Stored.next(utcnow())
-        video = None if row else videos.next_download(moved=True)
+        row = Stored.next(self.node, utcnow())
+        video = None if row else videos.next_download(self.node, moved=True)
         if row is None and video is None:
             return IDLE_S
         try:
@@ -105,13 +110,15 @@ class Mover:
     def _begin(self, now: datetime) -> None:
         """What was finished before there was a store; marks that a restored box has not got."""
         run(
-            """INSERT INTO stored (channel_id, due_at)
-               SELECT DISTINCT channel.id, CAST(? AS BIGINT) FROM video JOIN channel ON channel.pk = video.channel_id
-                WHERE video.moved_at IS NULL AND channel.status = 'ended' AND channel.playback = 'public'
-                   ON CONFLICT (channel_id) DO NOTHING""",
-            to_ms(now),
+            """INSERT INTO stored (channel_id, node, due_at)
+               SELECT DISTINCT channel.id, video.node, CAST(? AS BIGINT)
+                 FROM video JOIN channel ON channel.pk = video.channel_id
+                WHERE video.moved_at IS NULL AND video.node = ?
+                  AND channel.status = 'ended' AND channel.playback = 'public'
+                   ON CONFLICT (channel_id, node) DO NOTHING""",
+            *(to_ms(now), self.node),
         )
-        for channel_id in videos.moved_channels():
+        for channel_id in videos.moved_channels(self.node):
             storage.mark_moved(self.media_dir / channel_id)
         self.runner.end_leftover()
         shutil.rmtree(self.fetched, ignore_errors=True)
@@ -120,20 +127,19 @@ class Mover:
     def _compare(self, row: Stored) -> None:
         """Make what the store has of a channel what it is to have."""
         channel_id = row.channel_id
-        channel, kept = Channel.named(channel_id), videos.of_channel(channel_id)
-        moves = channel is not None and videos.may_move(channel) and "moved" not in channel.kept
-        wanted = wanted_of(kept)
+        channel, all_kept = Channel.named(channel_id), videos.of_channel(channel_id)
+        kept = [each for each in all_kept if each.node == self.node]
+        moves = bool(kept) and self._moves(channel)
         there = self.store.listed(channel_id)
-        if moves and kept:
-            there = self._send(channel_id, wanted, there)
-        surplus = [name for name in there if not remains.is_for_store(name, wanted)]
+        if moves:
+            there = self._send(channel_id, wanted_of(kept), there)
+        surplus = [name for name in there if not remains.is_for_store(name, wanted_of(all_kept))]
         self.store.remove(channel_id, surplus)
         if not kept:
-            videos.not_pictured(channel_id)
-        size = sum(there.values()) - sum(there[name] for name in surplus)
-        if moves and kept and not self._write_down(row, kept, there):
-            return
-        row.over(size)
+            videos.not_pictured(channel_id, self.node)
+        if not moves or self._write_down(row, kept, there):
+            ours = wanted_of(kept)
+            row.over(sum(size for name, size in there.items() if remains.is_for_store(name, ours)))
 
     def _send(self, channel_id: str, wanted: Wanted, there: dict[str, int]) -> dict[str, int]:
         """What is not there in its size; returns what is there then, as the store says it."""
@@ -157,7 +163,7 @@ class Mover:
             log.warning("%s is neither here nor in the store", lost[0], extra={"event": "video_lost"} | about)
             return True
         storage.mark_moved(self.media_dir / row.channel_id)
-        if not videos.moved(row.channel_id, kept, utcnow()):
+        if not videos.moved(row.channel_id, self.node, kept, utcnow()):
             row.put_off(utcnow() + SOON)  # something is still to be done for it here
             return False
         log.info("%s: %s videos", row.channel_id, len(kept), extra={"event": "videos_moved"} | about)

@@ -11,6 +11,7 @@ from wire import (
     Instant,
     Metadata,
     Number,
+    Region,
     StreamToken,
     Switch,
     Text,
@@ -72,6 +73,7 @@ class ChannelCreate(ChannelUpdate):
     stream_token = StreamToken(load_default=None, allow_none=False)
     start_at = Instant(allow_none=True, load_default=None)
     playback = Choice(PLAYBACKS, load_default="public")
+    region = Region(load_default="")
     metadata = Metadata(load_default=dict)
 
 
@@ -143,15 +145,19 @@ class ChannelOut(Wire):
     publishing = fields.Boolean()
     health_reasons = fields.List(fields.String())
     end_reason = one_of(END_REASONS, allow_none=True)
+    node = fields.String(allow_none=True)
+    region = fields.String()
 
 
 class StreamOut(Wire):
-    """The answer to `/rtmp`: the two fields for an encoder."""
+    """The answer to `/rtmp`: the two fields for an encoder, and the node that they lead to, with its region."""
 
     id = fields.String()
     stream_id = fields.String()
     stream_url = fields.String()
     stream_token = fields.String()
+    node = fields.String(allow_none=True)
+    region = fields.String()
 
 
 class CreatedOut(StreamOut):
@@ -185,6 +191,7 @@ class SessionOut(Wire):
     audio = fields.Dict(allow_none=True)
     bytes_in = fields.Integer()
     end_reason = fields.String(allow_none=True)
+    node = fields.String()
 
 
 class ReceivedOut(Wire):
@@ -192,7 +199,7 @@ class ReceivedOut(Wire):
 
     `renditions`: what viewers can choose from, each with `name, width, height, fps, bitrate, state`: `source` as it
     comes in, `transcoded`, or `left_out` for a `reason` (`no_room`, `overloaded`, `failed`, `switched_off`,
-    `ultra_low_latency`).
+    `ultra_low_latency`, `media_server`).
     """
 
     session_id = fields.String(allow_none=True)

@@ -151,6 +151,20 @@ class PartsOut(Wire):
     media = fields.String()
 
 
+class NodeOut(Wire):
+    """A media node; `publishers` are those that it has now, `capacity` null where it has none set."""
+
+    name = fields.String()
+    status = one_of(("up", "draining", "lost"))
+    region = fields.String()
+    capacity = fields.Integer(allow_none=True)
+    publishers = fields.Integer()
+    public_url = fields.String()
+    rtmp_url = fields.String()
+    started_at = Instant()
+    lost_at = Instant(allow_none=True)
+
+
 class StatisticsOut(Wire):
     """Bytes, seconds, bit/s; cpu is the share of all cores in use, 0 to 1."""
 
@@ -166,3 +180,4 @@ class StatisticsOut(Wire):
     uptime = fields.Integer()
     versions = fields.Dict(keys=fields.String(), values=fields.String())
     parts = fields.Nested(PartsOut)
+    nodes = fields.List(fields.Nested(NodeOut))

@@ -253,6 +253,14 @@ def iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")  # %Y does not pad a year
 
 
+class Region(Text):
+    """Where a broadcast is to go in; empty is anywhere."""
+
+    def __init__(self, **kw: Any) -> None:
+        shape = validate.Regexp(r"[a-z0-9-]{0,32}\Z", error="Must be up to 32 of a-z 0-9 -")
+        super().__init__(validate=shape, **kw)
+
+
 class StreamToken(Text):
     def __init__(self, **kw: Any) -> None:
         shape = validate.Regexp(r"[A-Za-z0-9_-]{8,128}\Z", error="Must be 8..128 of A-Z a-z 0-9 _ -")

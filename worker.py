@@ -24,22 +24,23 @@ from config import Config, ConfigError, from_env
 from db import database, to_ms, utcnow
 from delivery.dispatcher import Dispatcher
 from delivery.tally import tally
-from keeper import Keeper
+from keeper import Keeper, Loop
+from live import nodes
 from live.audience import Count
 from live.health import Monitor
 from live.lifecycle import Lifecycle
 from live.limits import Limits
-from live.links import Links
+from live.links import of_box
 from live.reconcile import lost_all, reconcile, sessions_of
 from live.retention import forget, give_back
 from live.telling import told
 from logs import set_up_logging
 from media import ffmpeg, index, storage, tls, transcoders, watch
 from media.playlog import Playlog
-from media.servers import MediaServer, MediaServerError
-from media.servers.choice import media_server
+from media.servers import MediaServer, MediaServerError, choice
 from media.transcoders import Transcoders
 from models import Session, Status
+from upkeep import membership
 from upkeep.opening import PROBLEMS, opened
 from wake import Bell, Doorman
 
@@ -53,6 +54,8 @@ COUNT_EVERY_S = 2.0
 MEASURE_EVERY_S = 60.0
 FORGET_EVERY_S = 600.0
 RENEW_EVERY_S = 2.0
+# A worker that has not come round for so long gives no sign of life: nobody sees to its publishers.
+STUCK_S = 30.0
 # No answer is not "nobody publishes": a stopped nginx may go on. After this long its publishers are lost anyway.
 UNREACHABLE_S = 8.0
 
@@ -69,6 +72,7 @@ class Worker:
         keeper: Keeper,
     ) -> None:
         self.config = config
+        self.node = config.node
         self.lifecycle = lifecycle
         self.media = media
         self.watch = watch.Watch()
@@ -84,10 +88,11 @@ class Worker:
             rtmp_port=config.rtmp_port,
             cores=config.transcode_cores,
             tell=lambda session_id, ladder: lifecycle.laddered(session_id, ladder.told(), utcnow()),
+            readable=choice.names_streams(config),
         )
         self.dispatcher = dispatcher
         playlog = Playlog(config.play_log, config.run_dir / "nginx.pid") if media else None
-        self.count = Count(playlog)
+        self.count = Count(playlog, config.node)
         self.keeper = keeper
         self.renewal = tls.Renewal(config)
         self.stopping = threading.Event()
@@ -102,14 +107,26 @@ class Worker:
         self.forgetting = False
         self.stored_bytes: int | None = None
         self.measuring: threading.Thread | None = None
+        self.roll = nodes.RollCall() if config.shares_database else None
+        self.member = nodes.of_box(config, storage.box_id(config)) if media else None
+        self.ticked_at = time.monotonic()
+        self.displaced = ""
+        self.leaving = threading.Event()
+        self.heart = Loop("beat", self._beat, self.leaving)
 
     def run(self) -> None:
         """Until `stopping`. A failure in one step is logged, and the step tried again: the others go on."""
         with open(self.config.run_dir / "worker.lock", "w") as turn:
-            if self._await(turn):
+            if self._await(turn) and self._await_name():
                 self._work()
         self.keeper.stop()
         self.dispatcher.stop()
+        self.leaving.set()  # last: until then this node sees to its publishers
+        self.heart.woken.set()
+        if self.heart.is_alive():
+            self.heart.join()
+        if self.displaced:
+            raise nodes.DisplacedError(self.displaced)
         log.info("stopped", extra={"event": "part_stopped"})
 
     def _work(self) -> None:
@@ -118,6 +135,10 @@ class Worker:
         with database.connection_context():
             self.dispatcher.start()
             self.keeper.start()
+            if self.member and self.roll:
+                self.heart.start()
+            elif self.member:  # the only node there can be: nobody listens
+                self._step("node", lambda: self.member.beat(utcnow()))
             rung = True
             while not self.stopping.is_set():
                 pause = self.tick(utcnow(), time.monotonic(), rung)
@@ -139,12 +160,28 @@ class Worker:
                 return True
         return False
 
+    def _await_name(self) -> bool:
+        """A second box of this node's name would end the first one's sessions: it waits until that is silent."""
+        while self.member and self.roll and not self.stopping.is_set():
+            try:
+                with database.connection_context():
+                    membership.check_name(self.config)
+            except (membership.StrangerError, peewee.DatabaseError) as error:
+                log.error("%s", error, extra={"event": "node_refused"})
+                self.stopping.wait(5)
+            else:
+                break
+        return not self.stopping.is_set()
+
     def tick(self, now: datetime, mono: float, rung: bool) -> float:
         """One step of everything that is due; returns how many seconds may pass before the next."""
         if rung:
             self.dispatcher.wake()
             self.keeper.wake()
             self.look_wanted = True
+        self.ticked_at = mono
+        if self.roll and self._due("roll", mono, nodes.BEAT_EVERY_S):
+            self._step("roll", lambda: self.roll.step(self.node, self.lifecycle.unpublish, now, mono))
         self._step("timers", lambda: self.lifecycle.run_due(now))
         if self.media:
             soon = self.look_wanted or self.letting_go
@@ -185,6 +222,17 @@ class Worker:
         self.last[name] = mono
         return True
 
+    def _beat(self) -> float:
+        """A sign of life for the other nodes: from a thread of its own, as a tick may wait for the database. None
+        while the media server does not answer, for then this node takes no publishers."""
+        if not self.media_problem and self.media_seen_at and time.monotonic() - self.ticked_at < STUCK_S:
+            try:
+                self.member.beat(utcnow())
+            except nodes.DisplacedError as error:
+                self.displaced = str(error)
+                self.stop()
+        return nodes.BEAT_EVERY_S
+
     def _look(self, now: datetime, mono: float) -> None:
         try:
             look = self.media.look()
@@ -208,7 +256,7 @@ class Worker:
             self.media.drop(client_id)
 
     def _tend_sessions(self, now: datetime, mono: float) -> None:
-        sessions = {session.id: session for session in Session.all_open()}
+        sessions = {session.id: session for session in Session.all_open(self.node)}
         self.watch.forget_all_but(set(sessions))
         self.signals = {
             session.id: index.read_signal(self.config.media_dir / session.channel.id / session.id)
@@ -235,7 +283,7 @@ class Worker:
                 session.silent_since is None,
                 self.signals.get(session.id, {}),
             )
-            for session in Session.all_open()
+            for session in Session.all_open(self.node)
         ]
         self.transcoders.sync(jobs, mono)
 
@@ -243,7 +291,7 @@ class Worker:
         """Close what nobody publishes to any more, once the media server has let go of it: its last segment counts."""
         ingest_dir = self.config.ingest_dir
         links = storage.taken_in(ingest_dir)  # read first: a session that is written later is not among them
-        sessions = {session.id: session for session in Session.all_open()}
+        sessions = {session.id: session for session in Session.all_open(self.node)}
         over = links.keys() - sessions.keys()
         self.letting_go = bool(over & self.publishing)
         storage.close_for(ingest_dir, over - self.publishing)
@@ -298,9 +346,9 @@ def build(config: Config) -> Worker:
         dispatcher.wake()  # at once: the bell is heard only when the tick that rings it is over
         bell.ring()
 
-    links = Links(config.public_url, config.rtmp_url, config.rtmps_url, config.store and config.store.url)
+    links = of_box(config)
     lifecycle = Lifecycle(links, Limits(config.user_limits), ring)
-    return Worker(config, lifecycle, media_server(config), dispatcher, Keeper(config, links, ring))
+    return Worker(config, lifecycle, choice.media_server(config), dispatcher, Keeper(config, links, ring))
 
 
 def main() -> None:
@@ -316,7 +364,10 @@ def main() -> None:
         worker = build(config)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
-        worker.run()
+        try:
+            worker.run()
+        except nodes.DisplacedError as error:
+            sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from commands.text import sheet, table
 from db import utcnow
 from errors import NotFoundError
 from live import listing
+from live.links import fields_for_encoder, ingest
 from live.snapshot import channel_object
 from models import Channel, Session
 from schemas import ChannelCreate, ChannelQuery, ChannelUpdate, CreatedOut, StreamOut
@@ -35,6 +36,7 @@ NEW = {
     "name": "What it is called.",
     "account_id": 'Whose it is; "1" without it.',
     **FIELDS,
+    "region": "Where it is to go in, of the nodes' regions.",
     "expire": "Seconds after which it ends if nobody has published.",
     "stream_token": "Reuse the token of an earlier channel.",
 }
@@ -80,7 +82,8 @@ def create(**given: Any) -> dict[str, Any]:
     """
     asked = {"account_id": "1"} | options.read(ChannelCreate, given)
     made = lifecycle().create(asked, utcnow())
-    return CreatedOut.show(_stream(made) | {"created_at": made.created_at, "ingest": links().ingest()})
+    ways = ingest(links().entrance(made, made.created_at), made.stream_token)
+    return CreatedOut.show(_stream(made) | {"created_at": made.created_at, "ingest": ways})
 
 
 @channel.command(
@@ -171,5 +174,4 @@ def _shown(found: Channel) -> dict[str, Any]:
 
 
 def _stream(found: Channel) -> dict[str, Any]:
-    ids = {"id": found.id, "stream_id": found.id}
-    return ids | {"stream_url": links().rtmp_url, "stream_token": found.stream_token}
+    return fields_for_encoder(found, links().entrance(found, utcnow()))

@@ -8,7 +8,7 @@ from auth import create_token, revoke_token
 from commands.base import Group, command
 from commands.text import table
 from db import utcnow
-from models import Token
+from models_access import Token
 from schemas_admin import ROLES, TokenCreate, TokenOut, TokenSecretOut
 
 COLUMNS = {

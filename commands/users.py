@@ -11,7 +11,7 @@ from db import utcnow
 from errors import NotFoundError
 from live import listing
 from live.limits import usage
-from models import User
+from models_access import User
 from schemas import Page
 from schemas_admin import LimitsIn, UserOut, UserUpdate
 

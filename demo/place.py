@@ -33,6 +33,8 @@ TOKEN_FOR = timedelta(hours=24)
 DOCTOR = "flask --app app doctor says what to do."
 NOT_THE_DEMOS = (
     "DATABASE_URL",
+    "DATABASE_PASSWORD",
+    "DATABASE_PASSWORD_FILE",
     "PUBLIC_URL",
     "RTMP_URL",
     "HOOK_PORT",

@@ -48,7 +48,8 @@ def _shown(patient: Patient, ours: x509.Certificate) -> Iterator[Finding]:
     """By each port, as whoever connects sees it."""
     config = patient.config
     host = reachable(config.media_bind or ANYWHERE)
-    for name, port in {"HTTP_PORT": config.http_port, "RTMPS_PORT": config.rtmps_port}.items():
+    ports = {"HTTP_PORT": config.http_port} | ({"RTMPS_PORT": config.rtmps_port} if config.has_rtmps else {})
+    for name, port in ports.items():
         try:
             shown = ssl.get_server_certificate((host, port), timeout=TIMEOUT_S)
         except OSError as error:

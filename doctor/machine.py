@@ -19,6 +19,7 @@ from db import connection, from_ms, run, utcnow
 from db_sqlite import wal_is_safe
 from doctor.finding import Finding, Patient, failed, ok, warning
 from media import ffmpeg as packaging
+from media.servers import srs
 from wire import iso
 
 OLDEST_PYTHON = (3, 11)
@@ -74,6 +75,9 @@ def nginx(patient: Patient) -> Iterator[Finding]:
         yield ok("nginx", "not needed: MEDIA_SERVER is none")
         return
     program, module = nginx_program(), nginx_rtmp_module()
+    if patient.config.media_server == srs.KIND:
+        yield from _beside_srs(program, patient.config.srs)
+        return
     if not program or not module:
         yield failed("nginx", f"{'its RTMP module' if program else 'nginx'} is not installed", INSTALL_NGINX)
         return
@@ -87,6 +91,17 @@ def nginx(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield ok("nginx", f"{version} with the RTMP module")
+
+
+def _beside_srs(program: str | None, srs_program: str | None) -> Iterator[Finding]:
+    if program:
+        yield ok("nginx", _told([program, "-v"]).rpartition("/")[2].strip())
+    else:
+        yield failed("nginx", "is not installed", "Install nginx, which serves what SRS takes in.")
+    if version := srs.version(srs_program or ""):
+        yield ok("srs", version)
+    else:
+        yield failed("srs", f"{srs_program or 'srs'} is no SRS 5 or 6", "Install it, and set SRS.")
 
 
 def module_problem(program: str, module: str) -> str:

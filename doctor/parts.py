@@ -13,7 +13,7 @@ from db import connection
 from doctor import sockets
 from doctor.finding import Finding, Patient, failed, ok, warning
 from live.system import PULSE_TOO_OLD_S
-from media.servers import MediaServerError, choice
+from media.servers import MediaServerError, choice, srs
 from media.storage import hook_secret
 from media.tls import TlsError, trusting
 from models import Channel, Session, Status
@@ -63,12 +63,22 @@ def ports(patient: Patient) -> Iterator[Finding]:
     if config.media_server != "none":
         bind = config.media_bind or ANYWHERE
         wanted |= {"HTTP_PORT": (bind, config.http_port), "RTMP_PORT": (bind, config.rtmp_port)}
-        wanted |= {"RTMPS_PORT": (bind, config.rtmps_port)} if config.tls_cert else {}
+        wanted |= {"RTMPS_PORT": (bind, config.rtmps_port)} if config.has_rtmps else {}
+    if config.media_server == srs.KIND:
+        wanted |= {"SRS_API_PORT": ("127.0.0.1", config.srs_api_port)}
     connections = psutil.net_connections("all")
-    ours = sockets.owners([config.hook_socket, config.media_socket], connections)
+    ours = sockets.owners([config.hook_socket, config.media_socket], connections) | _srs_pid(config)
     for name, (host, port) in wanted.items():
         if port:
             yield _port(f"{name} {port}", name, sockets.holders(host, port, connections), ours, patient.runs)
+
+
+def _srs_pid(config: Config) -> set[int]:
+    """It has no Unix socket to be known by."""
+    try:
+        return {int((srs.home(config) / "srs.pid").read_text())}
+    except (OSError, ValueError):
+        return set()
 
 
 def _port(shown: str, name: str, there: list[sockets.Holder], ours: set[int], runs: bool) -> Finding:
@@ -197,7 +207,7 @@ def picture(patient: Patient) -> Iterator[Finding]:
     with connection():
         channels = [
             each.channel
-            for each in Session.all_open()
+            for each in Session.all_open(patient.config.node)
             if each.channel.status == Status.LIVE and each.silent_since is None
         ]
     public = [each for each in channels if each.playback == "public"][:LOOKED_AT]

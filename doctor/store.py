@@ -42,7 +42,7 @@ def _left_behind(patient: Patient) -> Iterator[Finding]:
     if not patient.database_is_well:
         return
     with connection():
-        count = len(videos.moved_channels())
+        count = len(videos.moved_channels(patient.config.node))
     if count:
         found = f"videos of {count} channels are in a store, and S3_BUCKET is not set"
         yield failed("store", found, "Set the S3_... variables again, for this command as for the box.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models import Session
+from models_nodes import Node
 
 # A publisher that has been silent for this long no longer keeps the next one out: an encoder that lost its
 # network comes back long before the media server notices that the old connection is dead.
@@ -36,8 +37,13 @@ def instance_of(connection: str) -> str:
     return connection.rpartition("/")[0]
 
 
-def given_up(session: Session, arrival: Arrival, now: datetime) -> bool:
-    """The session's publisher cannot be alive: its media server is gone, or it fell silent a while ago."""
-    if instance_of(session.connection) != arrival.instance:
+def given_up(session: Session, arrival: Arrival, here: str, now: datetime) -> bool:
+    """The session's publisher cannot be alive: its media server or its node is gone, or it fell silent a while ago.
+
+    `here` is the node of the arrival: a node has one media server at a time, and says nothing about those of others.
+    """
+    if session.node == here and instance_of(session.connection) != arrival.instance:
+        return True
+    if session.node != here and Node.is_lost(session.node):
         return True
     return session.silent_since is not None and now - session.silent_since >= SILENT_ENOUGH

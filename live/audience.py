@@ -68,8 +68,9 @@ class State(NamedTuple):
 class Count:
     """Counts on from where the last one wrote. Without a log there is time on air to count, and no viewer."""
 
-    def __init__(self, log: Log | None) -> None:
+    def __init__(self, log: Log | None, node: str = "main") -> None:
         self.log = log
+        self.node = node  # whose log it is; its sessions are the ones whose time on air is counted here
         self.audience = Audience()
         self.accounts: dict[str, str] = {}
         self.state: State | None = None
@@ -95,7 +96,7 @@ class Count:
             self.log.tend()
 
     def _resume(self, now: datetime) -> None:
-        state = read_state() or State(NOWHERE, NOWHERE, to_ms(now))
+        state = read_state(self.node) or State(NOWHERE, NOWHERE, to_ms(now))
         if self.log:
             self.audience.take(self.log.read_again(state.again, state.counted), again=True)
         self.ends.append((0, state.again))
@@ -118,7 +119,7 @@ class Count:
     def _write(self, clock: int, now: int) -> None:
         self._know_accounts()
         minutes = self.audience.minutes(clock, self.accounts)
-        on_air = sessions_since(self.state.broadcast_to)
+        on_air = sessions_since(self.state.broadcast_to, self.node)
         looks = credit(minutes, on_air, self.state.broadcast_to, now)
         shown = self._now()
         if not minutes and not on_air and shown == self.shown:
@@ -131,7 +132,7 @@ class Count:
                 for look in looks:
                     note(table, now - now % step, look)
             self._show(shown)
-            keep_state(state)
+            keep_state(state, self.node)
         self.state, self.shown = state, shown
         self.audience.written()
 
@@ -158,35 +159,38 @@ class Count:
 
     def _show(self, shown: dict[str, tuple[int, int]]) -> None:
         if self.shown is None:  # what a worker before this one has left
-            run("DELETE FROM audience_now")
+            run("DELETE FROM audience_now WHERE node = ?", self.node)
         before = self.shown or {}
         for channel in before.keys() - shown.keys():
-            run("DELETE FROM audience_now WHERE channel_id = ?", channel)
+            run("DELETE FROM audience_now WHERE channel_id = ? AND node = ?", channel, self.node)
         for channel, figures in shown.items():
             if before.get(channel) != figures:
                 run(
-                    """INSERT INTO audience_now (channel_id, account_id, viewers, bitrate_out) VALUES (?, ?, ?, ?)
-                       ON CONFLICT (channel_id) DO UPDATE SET account_id = excluded.account_id,
-                           viewers = excluded.viewers, bitrate_out = excluded.bitrate_out""",
-                    *(channel, self.accounts[channel], *figures),
+                    """INSERT INTO audience_now (channel_id, node, account_id, viewers, bitrate_out)
+                       VALUES (?, ?, ?, ?, ?) ON CONFLICT (channel_id, node) DO UPDATE SET
+                           account_id = excluded.account_id, viewers = excluded.viewers,
+                           bitrate_out = excluded.bitrate_out""",
+                    *(channel, self.node, self.accounts[channel], *figures),
                 )
 
 
-def read_state() -> State | None:
+def read_state(node: str) -> State | None:
     rows = run(
-        "SELECT counted_mark, counted_offset, again_mark, again_offset, broadcast_to FROM audience_state"
+        """SELECT counted_mark, counted_offset, again_mark, again_offset, broadcast_to FROM audience_state
+            WHERE node = ?""",
+        node,
     )
     return State(rows[0][:2], rows[0][2:4], rows[0][4]) if rows else None
 
 
-def keep_state(state: State) -> None:
+def keep_state(state: State, node: str) -> None:
     run(
-        """INSERT INTO audience_state (pk, counted_mark, counted_offset, again_mark, again_offset, broadcast_to)
-           VALUES (1, ?, ?, ?, ?, ?)
-           ON CONFLICT (pk) DO UPDATE SET counted_mark = excluded.counted_mark,
+        """INSERT INTO audience_state (node, counted_mark, counted_offset, again_mark, again_offset, broadcast_to)
+           VALUES (?, ?, ?, ?, ?, ?)
+           ON CONFLICT (node) DO UPDATE SET counted_mark = excluded.counted_mark,
                counted_offset = excluded.counted_offset, again_mark = excluded.again_mark,
                again_offset = excluded.again_offset, broadcast_to = excluded.broadcast_to""",
-        *(*state.counted, *state.again, state.broadcast_to),
+        *(node, *state.counted, *state.again, state.broadcast_to),
     )
 
 
@@ -213,14 +217,14 @@ def note(table: str, time: int, look: Look) -> None:
     )
 
 
-def sessions_since(moment: int) -> list[OnAir]:
-    """Every session that is open, or stopped after this moment. Silence is no time on air."""
+def sessions_since(moment: int, node: str) -> list[OnAir]:
+    """Every session of a node that is open, or stopped after this moment. Silence is no time on air."""
     rows = run(
         """SELECT channel.id, account_id, session.start_time,
                   COALESCE(session.stop_time, silent_since), bitrate, video
              FROM session JOIN channel ON channel.pk = channel_id
-            WHERE session.stop_time IS NULL OR session.stop_time > ?""",
-        moment,
+            WHERE session.node = ? AND (session.stop_time IS NULL OR session.stop_time > ?)""",
+        *(node, moment),
     )
     return [OnAir(*row, json.loads(video).get("fps") or 0.0) for *row, video in rows]
 

@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import fn
-
 from db import to_ms
 from live.links import Links
 from live.snapshot import channel_object
@@ -72,10 +70,11 @@ def note_refused(channel: Channel | None, reason: str, client_ip: str, now: date
     """A refused publisher; repeats from the same address for the same reason are counted in one entry."""
     who = {"reason": reason, "clientIp": client_ip}
     begins = dump_json(who)[:-1] + ","
-    same = TimelineEntry.channel == channel if channel else TimelineEntry.channel.is_null()
-    same &= fn.SUBSTR(TimelineEntry.detail, 1, len(begins)) == begins
-    recent = TimelineEntry.time > now - REFUSED_TOGETHER
-    entry = TimelineEntry.select().where(same & recent & (TimelineEntry.kind == "refused")).first()
+    where, whose = ("channel_id = ?", [channel.pk]) if channel else ("channel_id IS NULL", [])
+    entry = TimelineEntry.one(
+        f"{where} AND time > ? AND kind = 'refused' AND SUBSTR(detail, 1, ?) = ?",
+        *(*whose, to_ms(now - REFUSED_TOGETHER), len(begins), begins),
+    )
     count = entry.detail["count"] if entry else 0
     detail = who | {"count": count + 1, "lastTime": iso(now)}
     if entry is None:

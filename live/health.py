@@ -59,6 +59,7 @@ class Received:
     audio: Mapping[str, Any]
     nominal_fps: float | None = None
     late_s: float = 0.0
+    longest_s: float = 0.0  # of its last segments
     silent_s: float = 0.0
     reconnects: int = 0
 
@@ -79,7 +80,7 @@ def found(received: Received) -> set[str]:
         video.get("fps") if rate else None
     )  # before anything is measured it is what the encoder says
     spoken = {
-        "starved": received.silent_s >= SILENT_S or received.late_s > LATE_S + segment_s(video),
+        "starved": received.silent_s >= SILENT_S or received.late_s > LATE_S + segment_s(received),
         "reconnects": received.reconnects >= RECONNECTS,
         "fps_low": measured_fps and nominal <= FPS_BELIEVED and measured_fps < FPS_PART * nominal,
         "codec": video.get("codec") not in (None, "H264"),
@@ -103,9 +104,10 @@ def bitrate_range(video: Mapping[str, Any]) -> tuple[float, float]:
     return low * factor, high * factor
 
 
-def segment_s(video: Mapping[str, Any]) -> float:
-    """What a segment may last: nginx cuts at the first key frame after a second."""
-    return max(2.0, video.get("keyframeInterval") or 0)
+def segment_s(received: Received) -> float:
+    """What a segment may last: to the first key frame after a second. SRS cuts sound alone at ten."""
+    video = received.video
+    return max(2.0, video.get("keyframeInterval") or 0, 0 if video else received.longest_s)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 from peewee import IntegrityError
 
 import audit
-from db import after_commit, database, run, to_ms
+from db import after_commit, database, part, run, to_ms
 from errors import InvalidError, NotFoundError, NotPossibleError, TokenInUseError
 from live import clock, fulltext
 from live.arrival import Arrival, RefusedError, given_up
@@ -57,6 +57,7 @@ class Lifecycle:
                     | {"stream_token": token, "id": new_id("ch"), "name_folded": folded(fields["name"])}
                     | {"status": Status.COMING if fields["start_at"] else Status.INIT}
                     | {"created_at": now, "updated_at": now, "listed_at": now}
+                    | {"node": self.links.place(fields["region"], now)}
                 )
                 self._write_tags(channel)
                 fulltext.put("channel", channel.pk, channel.name, channel.tags, channel.description)
@@ -131,7 +132,7 @@ class Lifecycle:
 
     def publish(self, stream_token: str, arrival: Arrival, now: datetime) -> Session:
         """Let a publisher in: a new session. Told twice, it is the same session. Raises RefusedError."""
-        with database.atomic():
+        with part():
             channel = Channel.holding(stream_token)
             session = Session.open_of(channel) if channel else None
             if channel and channel.due_at and channel.due_at <= now:  # its time is over, the worker just late
@@ -145,14 +146,14 @@ class Lifecycle:
                 note_refused(channel, refusal, arrival.client_ip, now)
             else:
                 session = self._let_in(channel, session, arrival, now)
-        self.ring()
+            after_commit(self.ring)
         if refusal:
             raise RefusedError(refusal)
         return session
 
     def unpublish(self, connection: str, reason: str, now: datetime, stopped: datetime | None = None) -> bool:
         """The publisher of this connection has left; `stopped` is when it last sent. False: nothing changed."""
-        with database.atomic():
+        with part():
             session = Session.of_connection(connection)
             if session is None or session.stop_time:
                 return False
@@ -160,7 +161,7 @@ class Lifecycle:
             self._close(channel, session, stopped or session.silent_since or now, reason, now)
             self._run_timers(channel, None, now)
             self._keep(channel, None)
-        self.ring()
+            after_commit(self.ring)
         return True
 
     # What a packager shows.
@@ -240,7 +241,7 @@ class Lifecycle:
             return "ended"
         if clock.too_early(channel, now):
             return "too_early"
-        if session and not given_up(session, arrival, now):
+        if session and not given_up(session, arrival, self.links.name, now):
             return "busy"
         return None if session else self.limits.refusal(channel)
 
@@ -256,8 +257,10 @@ class Lifecycle:
             start_time=now,
             last_byte_at=now,
             max_ms=self.limits.max_ms(channel),
+            node=self.links.name,
         )
         channel.status = Status.INIT
+        channel.node = self.links.name
         if channel.left_at is None or now - channel.left_at > HEALTH_KEPT:
             channel.health, channel.health_reasons = None, None
         kind = "reconnected" if channel.published_at else "published"

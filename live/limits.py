@@ -7,7 +7,8 @@ from typing import Any
 import audit
 from db import database, run, to_ms
 from errors import InvalidError, LimitError, NotFoundError
-from models import Channel, Session, User
+from models import Channel, Session
+from models_access import User
 from wire import ACCOUNT_ID
 
 Values = dict[str, int | None]

@@ -10,7 +10,8 @@ from errors import InvalidError
 from live import fulltext
 from live.selection import CHANNELS, Condition, Key, Kind, Selection, page
 from live.text import folded
-from models import AuditEntry, Channel, Event, Session, Status, TimelineEntry
+from models import Channel, Event, Session, Status, TimelineEntry
+from models_access import AuditEntry
 from models_search import Video
 from wire import NOW
 

@@ -28,17 +28,28 @@ def addresses(
     return opened | {"watch_url": links.watch(channel, signature), "expires_at": expires_at}
 
 
+def holder(channel: Channel, file: str) -> str:
+    """The node that has this file of a channel, if one has it."""
+    name = file.partition(".")[0]
+    what = {"storyboard": "catchup", "master_dvr": "catchup" if channel.over else ""}.get(name, name)
+    is_kept = channel.kept.get(what) or channel.kept.get("record", {}).get(what)
+    return videos.node_of(channel, what) if is_kept else channel.node
+
+
 def _files(channel: Channel, links: Links) -> dict[str, Any]:
     """Plain. The live addresses are told ahead of the broadcast: viewers are invited before it begins."""
 
-    def file(name: str, *, there: bool) -> str | None:
-        return links.media(f"{channel.id}/{name}") if there else None
+    def live(name: str, *, there: bool) -> str | None:
+        return links.played(channel, name) if there else None
+
+    def left(name: str, *, there: bool) -> str | None:
+        return links.media(f"{channel.id}/{name}", videos.node_of(channel, "catchup")) if there else None
 
     kept = kept_urls(channel, links)
     seen_again = kept["video_url"] is not None
     return kept | {
-        "livestream_url": file("master.m3u8", there=not channel.over),
-        "dvr_url": file("master_dvr.m3u8", there=channel.dvr and not channel.over),
+        "livestream_url": live("master.m3u8", there=not channel.over),
+        "dvr_url": live("master_dvr.m3u8", there=channel.dvr and not channel.over),
         "storyboard_url": storyboard_url(channel, links) if seen_again else None,
-        "download_url": file("catchup.mp4", there=seen_again and videos.is_downloadable(channel)),
+        "download_url": left("catchup.mp4", there=seen_again and videos.is_downloadable(channel)),
     }

@@ -44,14 +44,14 @@ def reconcile(
     signals: Mapping[str, dict[str, Any]] = NO_SIGNALS,
     monitor: Monitor | None = None,
 ) -> list[str]:
-    """Close sessions whose publisher is gone, note what the others send; returns the clients to drop.
+    """Close sessions of this node whose publisher is gone, note what the others send; returns the clients to drop.
 
     `publishers` were seen before this is called, so that each of them had its session written before. `signals` is
     what the packager says of sessions, by id (media/index.py: read_signal).
     """
-    monitor = monitor or Monitor()
+    monitor, node = monitor or Monitor(), lifecycle.links.name
     seen = {publisher.connection: publisher for publisher in publishers}
-    sessions = {session.connection: session for session in Session.all_open()}
+    sessions = {session.connection: session for session in Session.all_open(node)}
     for session in sessions.values():
         publisher = seen.get(session.connection)
         if publisher and publisher.stream in (session.id, None):
@@ -62,7 +62,7 @@ def reconcile(
             session.connection, "lost", looked_at, session.silent_since or session.last_byte_at
         )
     with database.atomic():
-        heard = [session for session in Session.all_open() if session.connection in seen]
+        heard = [session for session in Session.all_open(node) if session.connection in seen]
         for session in heard:
             publisher, signal = seen[session.connection], signals.get(session.id, {})
             _note_bytes(session, publisher, looked_at)
@@ -91,7 +91,7 @@ def sessions_of(publishers: Collection[Publisher]) -> set[str]:
 
 def lost_all(lifecycle: Lifecycle, now: datetime) -> int:
     """The media server is gone, and with it every publisher; returns how many there were."""
-    sessions = Session.all_open()
+    sessions = Session.all_open(lifecycle.links.name)
     for session in sessions:
         lifecycle.unpublish(session.connection, "lost", now, session.silent_since or session.last_byte_at)
     return len(sessions)
@@ -128,6 +128,7 @@ def _judge(
         session.audio,
         nominal_fps=publisher.video.get("fps"),
         late_s=monitor.late_s(session.id, signal.get("lastEndsMs"), now),
+        longest_s=signal.get("longest", 0.0),
         silent_s=(now - session.silent_since).total_seconds() if session.silent_since else 0.0,
         reconnects=monitor.reconnects(session.id, session.starts, now),
     )

@@ -1,7 +1,6 @@
 """A channel as the wire shows it, at one moment: what GET answers and what events carry."""
 
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from db import to_ms
@@ -9,6 +8,7 @@ from live.links import Links
 from models import Channel, Session, Status
 from schemas import ChannelOut
 
+ONLY_NODE = "main"
 NOTHING_KEPT: dict[str, Any] = {"video_url": None, "record_url": [], "thumbnail_url": None}
 
 
@@ -25,6 +25,8 @@ def channel_object(channel: Channel, session: Session | None, links: Links, now:
             "health_reasons": (channel.health_reasons or []) if live else [],
             "duration": on_air_ms(channel, session, now) // 1000,
             "publishing": session is not None,
+            "node": channel.node or None,
+            "region": links.at(channel.node).region,
             "livestream_url": links.livestream(channel),
             "dvr_url": links.seekable(channel) if channel.dvr else None,
         }
@@ -37,19 +39,28 @@ def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
     kept = channel.kept
     if not kept:
         return NOTHING_KEPT
+
+    def url(path: str, what: str) -> str:
+        return kept_url(channel, path, what, links)
+
     catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
-    address = partial(links.media, moved="moved" in kept)
     return {
-        "video_url": address(catchup) if catchup else None,
-        "record_url": [address(path) for path in kept.get("record", {}).values() if path],
-        "thumbnail_url": address(picture) if picture else None,
+        "video_url": url(catchup, "catchup") if catchup else None,
+        "record_url": [url(path, session) for session, path in kept.get("record", {}).items() if path],
+        "thumbnail_url": url(picture, "thumbnail") if picture else None,
     }
 
 
 def storyboard_url(channel: Channel, links: Links) -> str | None:
     """Of a catch-up; made where the channel takes pictures."""
     path = f"{channel.id}/storyboard.vtt"
-    return links.media(path, moved="moved" in channel.kept) if channel.thumbnail else None
+    return kept_url(channel, path, "catchup", links) if channel.thumbnail else None
+
+
+def kept_url(channel: Channel, path: str, what: str, links: Links) -> str:
+    """A file of the "catchup", the "thumbnail" or the recording of a session: on its node, or in the store."""
+    node = channel.kept.get("node", {}).get(what, ONLY_NODE)
+    return links.media(path, node, moved=node in channel.kept.get("moved", {}))
 
 
 def on_air_ms(channel: Channel, session: Session | None, now: datetime) -> int:

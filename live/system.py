@@ -12,9 +12,11 @@ import psutil
 
 from config import Config
 from db import database, run, to_ms
+from live import fleet
 from live.analytics import viewers_now
 from live.health import Health
 from models import DeliveryStatus, Status
+from models_nodes import Node
 from release import RELEASE
 
 PULSE_TOO_OLD_S = 10.0
@@ -65,8 +67,10 @@ def worker_state(last: dict[str, Any]) -> Parts:
 
 
 def counts_viewers(config: Config) -> bool:
-    """A worker is there and has a media server's log to count from."""
-    return pulse(config).get("media", "none") != "none"
+    """A worker is there and has a media server's log to count from; where this box is no node, one of those is."""
+    if config.node:
+        return pulse(config).get("media", "none") != "none"
+    return any(node.up for node in Node.everyone())
 
 
 def statistics(config: Config) -> dict[str, Any]:
@@ -84,6 +88,7 @@ def statistics(config: Config) -> dict[str, Any]:
         "uptime": int(time.monotonic() - STARTED),
         "versions": versions(),
         "parts": parts(config),
+        "nodes": fleet.listed(),
     }
 
 

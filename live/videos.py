@@ -1,9 +1,10 @@
 """What is left of broadcasts: recordings and catch-ups (contract, section 5).
 
 `Channel.kept` says it once more, for the channel object: `{"catchup": path, "record": {session id: path},
-"thumbnail": path, "moved": milliseconds}`, paths below media/, and since when they are in the store, if they are. A
-path that is null: decided, and there is none (any more). Triggers write that where a row of a video goes, and what
-follows for the disk (models_chores.py).
+"thumbnail": path, "node": {"catchup", session id or "thumbnail": name}, "moved": {node: milliseconds}}`, paths below
+media/ of that node, which is "main" where it is not said; and since when what that node had is in the store. A path
+that is null: decided, and there is none (any more). Triggers write that where a row of a video goes, and what follows
+for the disk (models_chores.py).
 """
 
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from live.events import emit, note
 from live.links import Links
 from live.listing import Page
 from live.selection import VIDEOS, page
+from live.snapshot import ONLY_NODE
 from models import Channel, EventName, Session, TimelineEntry, new_id
 from models_chores import Chore
 from models_search import Video, VideoTag, VideoType
@@ -54,15 +56,17 @@ def keep(
             tags=channel.tags,
             type=kind,
             path=path,
-            thumbnail=channel.kept.get("thumbnail"),
+            thumbnail=channel.kept.get("thumbnail") if node_of(channel, "thumbnail") == links.name else None,
             duration=duration,
             size=size,
             session_id=session_id,
+            node=links.name,
         )
         for tag in video.tags:
             VideoTag.create(**same, video=video, tag=tag)
         fulltext.put("video", video.pk, video.name, video.tags)
         _decide(channel, session_id, path)
+        _note_node(channel, session_id or "catchup", links.name)
         note(channel, "video_ready", now, videoId=video.id, type=kind, sessionId=session_id)
         running = Session.open_of(channel)
         about = running or (session_id and Session.one("id = ?", session_id)) or None
@@ -96,25 +100,36 @@ def _decide(channel: Channel, session_id: str | None, path: str | None) -> None:
         channel.kept = channel.kept | {"catchup": path}
 
 
-def pictured(channel_id: str, path: str) -> None:
-    """There is a picture of this channel now."""
+def node_of(channel: Channel, what: str) -> str:
+    """The node that has a channel's "catchup", "thumbnail" or recording of a session."""
+    return channel.kept.get("node", {}).get(what, ONLY_NODE)
+
+
+def _note_node(channel: Channel, what: str, node: str) -> None:
+    if node != node_of(channel, what):
+        channel.kept = channel.kept | {"node": channel.kept.get("node", {}) | {what: node}}
+
+
+def pictured(channel_id: str, path: str, node: str) -> None:
+    """There is a picture of this channel now, on this node."""
     with database.atomic():
         channel = Channel.named(channel_id)
-        if channel and channel.kept.get("thumbnail") != path:
+        if channel and (channel.kept.get("thumbnail"), node_of(channel, "thumbnail")) != (path, node):
             channel.kept = channel.kept | {"thumbnail": path}
+            _note_node(channel, "thumbnail", node)
             channel.keep()
 
 
-def not_pictured(channel_id: str) -> None:
-    """Its picture has gone with the last video."""
+def not_pictured(channel_id: str, node: str) -> None:
+    """Its picture has gone with the last video that this node had of it."""
     with database.atomic():
         channel = Channel.named(channel_id)
-        if channel and "thumbnail" in channel.kept:
+        if channel and "thumbnail" in channel.kept and node_of(channel, "thumbnail") == node:
             channel.kept = {name: value for name, value in channel.kept.items() if name != "thumbnail"}
             channel.keep()
 
 
-# The store (mover.py). What is left of a channel moves as a whole: one word in its row is enough for its addresses.
+# The store (mover.py). What a node has of a channel moves as a whole: one word for it is enough for all addresses.
 
 
 def may_move(channel: Channel) -> bool:
@@ -122,30 +137,37 @@ def may_move(channel: Channel) -> bool:
     return channel.over and channel.playback == "public"
 
 
-def moved(channel_id: str, seen: list[Video], now: datetime) -> bool:
-    """All that is left of this channel is in the store from now on, if that is still these videos and nothing is to
-    be done about its files here. The worker, which is to be rung for, sees that they go."""
+def at(channel_id: str, node: str) -> list[Video]:
+    """The channel's videos that are this node's."""
+    return [each for each in of_channel(channel_id) if each.node == node]
+
+
+def moved_since(channel: Channel, node: str) -> int | None:
+    """In milliseconds: when what this node had of the channel went to the store."""
+    return channel.kept.get("moved", {}).get(node)
+
+
+def moved(channel_id: str, node: str, seen: list[Video], now: datetime) -> bool:
+    """All that this node had of the channel is in the store from now on, if that is still these videos and it has
+    nothing to do for the channel. Its worker sees that the files go."""
     with database.atomic():
-        channel, there = Channel.named(channel_id), of_channel(channel_id)
-        if channel is None or not may_move(channel) or Chore.one("channel_id = ?", channel_id):
+        channel = Channel.named(channel_id)
+        waits = Chore.one("channel_id = ? AND (node = ? OR node IS NULL)", channel_id, node)
+        if channel is None or waits or not may_move(channel):
             return False
-        if {video.pk for video in there} != {video.pk for video in seen}:
+        if {video.pk for video in at(channel_id, node)} != {video.pk for video in seen}:
             return False
-        run("UPDATE video SET moved_at = ? WHERE channel_id = ?", to_ms(now), channel.pk)
-        channel.kept = channel.kept | {"moved": to_ms(now)}
+        run("UPDATE video SET moved_at = ? WHERE channel_id = ? AND node = ?", to_ms(now), channel.pk, node)
+        channel.kept = channel.kept | {"moved": channel.kept.get("moved", {}) | {node: to_ms(now)}}
         channel.keep()
-        Chore.create(channel_id=channel_id)
+        Chore.create(channel_id=channel_id, node=node)
     return True
 
 
-def moved_channels() -> list[str]:
-    """Those whose videos are in the store."""
-    return [
-        channel_id
-        for (channel_id,) in run(
-            """SELECT id FROM channel WHERE pk IN (SELECT channel_id FROM video WHERE moved_at IS NOT NULL)"""
-        )
-    ]
+def moved_channels(node: str) -> list[str]:
+    """Those of which this node's videos are in the store."""
+    sql = "SELECT id FROM channel WHERE pk IN (SELECT channel_id FROM video WHERE moved_at IS NOT NULL AND node = ?)"
+    return [channel_id for (channel_id,) in run(sql, node)]
 
 
 def last_moved() -> Video | None:
@@ -153,12 +175,13 @@ def last_moved() -> Video | None:
     return there.order_by(Video.moved_at.desc()).first()
 
 
-def moved_back(channel_id: str) -> None:
-    """They are here again."""
+def moved_back(channel_id: str, node: str) -> None:
+    """What this node had is here again."""
     with database.atomic():
         if channel := Channel.named(channel_id):
-            run("UPDATE video SET moved_at = NULL WHERE channel_id = ?", channel.pk)
-            channel.kept = {name: value for name, value in channel.kept.items() if name != "moved"}
+            run("UPDATE video SET moved_at = NULL WHERE channel_id = ? AND node = ?", channel.pk, node)
+            left = {each: since for each, since in channel.kept.get("moved", {}).items() if each != node}
+            channel.kept = channel.kept | {"moved": left}
             channel.keep()
 
 
@@ -228,12 +251,15 @@ def _is_there(video: Video) -> bool:
     return bool(run("SELECT 1 FROM video WHERE pk = ?", video.pk))
 
 
-def next_download(*, moved: bool = False) -> Video | None:
-    """The one that has waited longest, of those whose segments are here, or of those that have moved to the store."""
+def next_download(node: str, *, moved: bool = False) -> Video | None:
+    """The one of this node that has waited longest, of those whose segments it has, or of those that have moved."""
     if not run("SELECT 1 FROM video WHERE asked_at IS NOT NULL AND download IS NULL LIMIT 1"):
         return None
-    wanted = Video.asked_at.is_null(False) & Video.download.is_null() & Video.moved_at.is_null(not moved)
-    return Video.with_channel().where(wanted).order_by(Video.asked_at).first()
+    wanted = Video.with_channel().where(
+        Video.asked_at.is_null(False) & Video.download.is_null() & (Video.node == node),
+        Video.moved_at.is_null(not moved),
+    )
+    return wanted.order_by(Video.asked_at).first()
 
 
 def is_downloadable(channel: Channel) -> bool:
@@ -264,14 +290,18 @@ def forget_downloads(now: datetime) -> None:
 def download_object(video: Video, links: Links) -> dict[str, Any]:
     """DownloadOut's fields."""
     if video.type == VideoType.RECORD:
-        address = partial(links.media, moved=video.moved_at is not None)
-        return {"status": "ready", "url": address(video.path), "size": video.size, "expires_at": None}
+        return {
+            "status": "ready",
+            "url": links.media(video.path, video.node, moved=video.moved_at is not None),
+            "size": video.size,
+            "expires_at": None,
+        }
     if video.asked_at is None:
         raise NotPossibleError("Nobody has asked for this file yet; POST here to have it made.")
     ready = video.download == "ready"
     return {
         "status": video.download or "preparing",
-        "url": links.media(f"{video.channel.id}/catchup.mp4") if ready else None,
+        "url": links.media(f"{video.channel.id}/catchup.mp4", video.node) if ready else None,
         "size": video.download_size if ready else None,
         "expires_at": video.asked_at + DOWNLOAD_KEPT,
     }
@@ -279,6 +309,6 @@ def download_object(video: Video, links: Links) -> dict[str, Any]:
 
 def video_object(video: Video, links: Links) -> dict[str, Any]:
     """The video object of contract section 5."""
-    address = partial(links.media, moved=video.moved_at is not None)
+    address = partial(links.media, node=video.node, moved=video.moved_at is not None)
     urls = {"url": address(video.path), "thumbnail_url": video.thumbnail and address(video.thumbnail)}
     return VideoOut().dump(dict(video.__data__) | urls | {"channel_id": video.channel.id})

@@ -235,7 +235,7 @@ def whole(channel: Path, rendition: str = "") -> MediaPlaylist:
     found = MediaPlaylist()
     for folder, each in index.sessions(channel):
         if not found.entries:
-            found.first = each.base + (each.segments[0].number if each.segments else 0)
+            found.first = each.first_base
             found.breaks = each.breaks
         before = None
         for segment in each.segments:

@@ -43,19 +43,26 @@ class Segment:
 
 @dataclass
 class Index:
-    """A session's segments. `base` and `breaks`: how many segments and discontinuities its channel had before it."""
+    """A session's segments. `base` and `breaks`: how many segments and discontinuities its channel had before it.
+    `first`: the number of its first file; SRS goes on counting where the publisher before it stopped."""
 
     base: int = 0
     breaks: int = 0
     segments: list[Segment] = field(default_factory=list)
+    first: int = 0
 
     @property
     def next_number(self) -> int:
-        return self.segments[-1].number + 1 if self.segments else 0
+        return self.segments[-1].number + 1 if self.segments else self.first
 
     @property
     def next_base(self) -> int:
-        return self.base + self.next_number
+        return self.base + self.next_number - self.first
+
+    @property
+    def first_base(self) -> int:
+        """How many segments its channel had before the first that is still there."""
+        return self.base + (self.segments[0].number - self.first if self.segments else 0)
 
     @property
     def next_breaks(self) -> int:
@@ -94,8 +101,8 @@ def read(folder: Path) -> Index:
     except FileNotFoundError:
         return Index()
     head, *lines = text[: text.rfind("\n") + 1].splitlines() or ["0 0"]
-    base, breaks = map(int, head.split())
-    return Index(base, breaks, [_parse(line) for line in lines])
+    base, breaks, *first = map(int, head.split())
+    return Index(base, breaks, [_parse(line) for line in lines], *first)
 
 
 def _parse(line: str) -> Segment:
@@ -105,7 +112,8 @@ def _parse(line: str) -> Segment:
 
 def begin(folder: Path, index: Index) -> None:
     """Write an index anew: for a session that begins, or one whose oldest segments are gone."""
-    lines = [f"{index.base} {index.breaks}\n", *map(_line, index.segments)]
+    head = f"{index.base} {index.breaks}" + (f" {index.first}" if index.first else "")
+    lines = [f"{head}\n", *map(_line, index.segments)]
     write_public(folder / SEGMENTS, "".join(lines))
 
 
@@ -180,6 +188,22 @@ def renew_job(
     if after != before and folder.is_dir():
         tell(before, after)
         write_job(folder, after)
+
+
+def told_of(before: Job, after: Job) -> tuple[bool, str] | None:
+    """What a timeline says where the room on disk has changed what is done: whether there is enough, and why."""
+    low, was_low = after.kept_to_ms > 0, before.kept_to_ms > 0
+    if low != was_low:
+        return not low, (
+            "The disk is nearly full: nothing more is kept for catch-up and recordings"
+            if low
+            else "The disk has room again: what comes in is kept"
+        )
+    if after.dvr and after.dvr_s < before.dvr_s:
+        return False, "The disk is all but full: DVR is shortened"
+    if after.dvr and after.dvr_s > before.dvr_s and not low:
+        return True, "The disk has room again: DVR grows to its two hours"
+    return None
 
 
 def read_job(folder: Path) -> Job:

@@ -1,4 +1,4 @@
-"""One session as nginx-rtmp writes it to disk: which segments are whole, and what they say of the signal."""
+"""One session as nginx-rtmp or SRS writes it to disk: which segments are whole, and what they say of the signal."""
 
 import logging
 from collections import deque
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from media import h264, index, playlists, ts
+from media import growing, h264, index, playlists, ts
 from media.index import Segment
 
 log = logging.getLogger(__name__)
 
-NGINX_PLAYLIST = "index.m3u8"
+PLAYLIST = "index.m3u8"
 MEASURED_SEGMENTS = 10
 PROBED_BYTES = 256 * 1024
 GUESSED_BY = 6
@@ -53,6 +53,9 @@ class Intake:
         if not self.opened:
             self._open()
         fresh = self._listed(now_ms)
+        if fresh and fresh[0].broken and not self.known.segments and self.known.first != fresh[0].number:
+            self.known.first = fresh[0].number
+            index.begin(self.folder, self.known)
         for segment in fresh:
             self.known.segments.append(segment)
         return fresh
@@ -66,8 +69,8 @@ class Intake:
         if self.video.get("fps") and self.audio:
             return False
         try:
-            with open(self.folder / f"{self.known.next_number}.ts", "rb") as file:
-                data = file.read(PROBED_BYTES)
+            number = self.known.next_number if self.known.segments else growing.first_number(self.folder)
+            data = growing.read(self.folder, number, most=PROBED_BYTES)
         except FileNotFoundError:
             return False
         if len(data) in (self.probed, 0):
@@ -92,8 +95,9 @@ class Intake:
         index.begin(self.folder, self.known)
 
     def _listed(self, now_ms: int) -> list[Segment]:
-        """nginx lists a segment when its file is whole, and numbers them from 0 on."""
-        path = self.folder / NGINX_PLAYLIST
+        """They list a segment when its file is whole. nginx numbers them from 0 on; SRS goes on from the publisher
+        before, whose last ones stay in its list though they are not in this folder, and calls the first broken."""
+        path = self.folder / PLAYLIST
         try:
             found = path.stat()
             if (found.st_mtime_ns, found.st_size) == self.seen:
@@ -197,6 +201,7 @@ class Intake:
             "peak": round(
                 max((each.size * 8 / each.seconds for each in self.measures if each.seconds), default=0)
             ),
+            "longest": max((each.seconds for each in self.measures), default=0.0),
             "average": round(sum(each.size for each in self.measures) * 8 / span) if span else 0,
         }
 

@@ -32,6 +32,7 @@ OFF = "switched_off"  # TRANSCODE_CORES is 0
 TOO_LATE = "overloaded"  # it ran, but the box could not keep up
 FAILED = "failed"  # its transcoder ended again and again
 ULTRA = "ultra_low_latency"
+NOT_HERE = "media_server"  # SRS: nobody can read a stream there without its streamToken
 
 
 @dataclass(frozen=True)

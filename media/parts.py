@@ -1,4 +1,4 @@
-"""A third of a second at a time: what nginx-rtmp has written of a segment so far, in files that play by themselves.
+"""A third of a second at a time: what has been written of a segment so far, in files that play by themselves.
 
 A segment is whole only when the next key frame has come; for ultra-low-latency that is too late. Its file grows
 with every frame, though, so the frames are there. A part begins with the same two packets as the segment's
@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from media import ts
+from media import growing, ts
 from media.ts import Frame, seconds_between
 
 PART_S = 1 / 3
@@ -48,6 +48,8 @@ class Slicer:
     def look(self) -> list[Part]:
         """The parts that have become whole."""
         found: list[Part] = []
+        if not self.number and not self.read:  # SRS goes on counting where another publisher stopped
+            self.number = growing.first_number(self.folder)
         while True:
             upcoming = self._first_of_next()  # asked before the rest of this one is read
             self._read(found)
@@ -67,9 +69,7 @@ class Slicer:
 
     def _read(self, found: list[Part]) -> None:
         try:
-            with open(self.folder / f"{self.number}.ts", "rb") as file:
-                file.seek(len(self.data))
-                self.data += file.read()
+            self.data += growing.read(self.folder, self.number, len(self.data))
         except FileNotFoundError:
             return
         whole = len(self.data) // ts.PACKET * ts.PACKET
@@ -121,8 +121,7 @@ class Slicer:
     def _first_of_next(self) -> Frame | None:
         """The first frame of the segment after this one, once it has one."""
         try:
-            with open(self.folder / f"{self.number + 1}.ts", "rb") as file:
-                ahead = file.read(64 * 1024)
+            ahead = growing.read(self.folder, self.number + 1, most=64 * 1024)
         except FileNotFoundError:
             return None
         pictures = self.last is None or self.last.video

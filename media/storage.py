@@ -3,6 +3,7 @@
 import os
 import pwd
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -92,6 +93,11 @@ def playback_key(config: Config) -> str:
     return _made_once(config.keys_dir / "playback")
 
 
+def box_id(config: Config) -> str:
+    """No secret: which DATA_DIR a node in the database belongs to."""
+    return _made_once(config.box_file)
+
+
 def _made_once(path: Path) -> str:
     if not path.exists():
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -124,7 +130,10 @@ def open_for(config: Config, channel_id: str, session_id: str, stream_token: str
     own_by_media_server(folder)
     fresh = config.ingest_dir / f".{session_id}.{secrets.token_hex(4)}"  # a hook may come twice at once
     fresh.symlink_to(folder)
-    fresh.rename(config.ingest_dir / stream_token)
+    link = config.ingest_dir / stream_token
+    if link.is_dir() and not link.is_symlink():  # made by a media server that wrote on when its link was gone
+        shutil.rmtree(link)
+    fresh.rename(link)
     return folder
 
 

@@ -43,7 +43,8 @@ NICE = 10  # below nginx and the packager: the source goes first
 class Transcoders:
     """All transcoders of this box. `tell` is told of each ladder, before it is made.
 
-    `cores` is what all of them may take together, by what they are expected to cost.
+    `cores` is what all of them may take together, by what they are expected to cost. `readable`: whether the media
+    server knows streams by the names of our sessions; else nothing is made.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Transcoders:
         rtmp_port: int,
         cores: float,
         tell: Callable[[str, Ladder], None],
+        readable: bool = True,
     ) -> None:
         self.media_dir = media_dir
         self.log_dir = log_dir
@@ -62,6 +64,7 @@ class Transcoders:
         self.rtmp_port = rtmp_port
         self.cores = cores
         self.tell = tell
+        self.readable = readable
         self.known: dict[str, Transcoder] = {}
         self.ending: list[tuple[psutil.Process, float]] = []
         self.handovers: list[Handover] = []
@@ -141,7 +144,9 @@ class Transcoders:
     def _plan(self, each: Transcoder, picture: Picture, job: Job) -> Ladder:
         taken = sum(other.cores for other in self.known.values() if other is not each)
         ultra = index.read_job(each.folder).mode == ULTRA
-        return ladder.plan(picture, job.profile, ultra=ultra, cores=self.cores, free=self.cores - taken)
+        made = ladder.plan(picture, job.profile, ultra=ultra, cores=self.cores, free=self.cores - taken)
+        wanted = [*made.left_out, *made.names]
+        return made if self.readable else Ladder(picture).without(wanted, ladder.NOT_HERE)
 
     def _decide(self, each: Transcoder, made: Ladder, now: float) -> None:
         self._write_down(each, made)

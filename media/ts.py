@@ -1,4 +1,4 @@
-"""MPEG-TS as nginx-rtmp writes it (ISO/IEC 13818-1), pure: where its frames are, and what they hold.
+"""MPEG-TS as nginx-rtmp and SRS write it (ISO/IEC 13818-1), pure: where its frames are, and what they hold.
 
 Only packets that begin a frame are looked at one by one; the others, a thousand and more in each second, are never
 touched in Python. That is what makes one process enough for all channels.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 PACKET = 188
-# nginx-rtmp's fixed numbers; whatever is in a broadcast, both tracks are announced at the head of each file.
+# Fixed numbers, the same for both; whatever is in a broadcast, both tracks are announced at the head of each file.
 VIDEO_PID, AUDIO_PID = 0x100, 0x101
 HEAD = 2 * PACKET  # PAT and PMT
 CLOCK = 90_000
@@ -43,7 +43,9 @@ def frames(data: bytes) -> Iterator[Frame]:
 
 def _frame(data: bytes, offset: int, video: bool) -> Frame:
     adapted = data[offset + 3] & 0x20 and data[offset + 4]
-    key = bool(adapted and data[offset + 5] & 0x40)
+    # nginx-rtmp marks a key frame as a point of access and gives it a clock reference, SRS does only that. Neither
+    # gives one to any other picture.
+    key = bool(adapted and data[offset + 5] & 0x50)
     pes = offset + _payload(data, offset)
     pts = _time(data, pes + 9)
     dts = _time(data, pes + 14) if data[pes + 7] & 0x40 else pts

@@ -7,10 +7,12 @@ def up(migrator, db):
     text, number = ("VARCHAR(255)", "INTEGER") if db.kind == "sqlite" else ('TEXT COLLATE "C"', "BIGINT")
     for statement in (
         f"""CREATE TABLE stored (
-            channel_id {text} NOT NULL PRIMARY KEY,
+            channel_id {text} NOT NULL,
+            node {text} NOT NULL,
             due_at {number},
             tries INTEGER NOT NULL DEFAULT 0,
-            size {number} NOT NULL DEFAULT 0)""",
+            size {number} NOT NULL DEFAULT 0,
+            PRIMARY KEY (channel_id, node))""",
         "CREATE INDEX stored_due_at ON stored (due_at)",
         f"ALTER TABLE video ADD COLUMN moved_at {number}",
     ):

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from schemas_webhook import Uri
-from wire import NOW, AccountId, Choice, CommaList, Instant, Metadata, StreamToken, Text
+from wire import NOW, AccountId, Choice, CommaList, Instant, Metadata, Region, StreamToken, Text
 
 Shape = dict[str, Any]
 
@@ -36,6 +36,11 @@ def _(field: Choice) -> Shape:
 @shape_of.register
 def _(field: StreamToken) -> Shape:
     return {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,128}$"}
+
+
+@shape_of.register
+def _(field: Region) -> Shape:
+    return {"type": "string", "pattern": "^[a-z0-9-]{0,32}$"}
 
 
 @shape_of.register

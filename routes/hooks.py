@@ -3,11 +3,12 @@
 import hmac
 import logging
 from datetime import datetime
+from functools import partial
 
 from flask import Blueprint, Response, abort, current_app, request
 
 import metrics
-from db import utcnow
+from db import together, utcnow
 from live.arrival import Arrival, RefusedError
 from media import index, storage
 from media.index import Job
@@ -44,17 +45,18 @@ def decide(told: Hook) -> str | None:
         with metrics.deciding() as decision:
             stream, decision.result = publish(told, now)
         return stream
+    if told.call == "play":
+        return None  # viewers have their own way: what an encoder publishes with opens no playback
     if told.call == "unpublish":
-        box.lifecycle.unpublish(told.connection, "left", now)
+        together(partial(box.lifecycle.unpublish, told.connection, "left", now))
     return ""
 
 
 def publish(told: Hook, now: datetime) -> tuple[str | None, str]:
     """The name to let it in under, or None, and the word for it."""
+    arrival = Arrival(told.connection, told.client_ip, told.encoder)
     try:
-        session = box.lifecycle.publish(
-            told.stream_token, Arrival(told.connection, told.client_ip, told.encoder), now
-        )
+        session = together(partial(box.lifecycle.publish, told.stream_token, arrival, now))
     except RefusedError as error:
         return None, error.reason
     try:

@@ -18,6 +18,7 @@ from errors import (
     ok_list,
 )
 from live import analytics, listing, playback, system
+from live.links import fields_for_encoder, ingest
 from live.renditions import renditions_of
 from live.snapshot import channel_object, session_ms
 from models import Channel, Session
@@ -179,7 +180,11 @@ def read_statistics(channel_id: str, asked: Asked) -> Response:
 
 
 def show_new(channel: Channel) -> Response:
-    fields = stream(channel) | {"created_at": channel.created_at, "ingest": box.links.ingest()}
+    made = {
+        "created_at": channel.created_at,
+        "ingest": ingest(box.links.entrance(channel, channel.created_at), channel.stream_token),
+    }
+    fields = stream(channel) | made
     return created(CreatedOut.show(fields), f"{request.path}/{channel.id}")
 
 
@@ -189,8 +194,7 @@ def show(channel: Channel) -> dict[str, Any]:
 
 def stream(channel: Channel) -> dict[str, Any]:
     """What an encoder needs: the two fields, under the channel's id."""
-    ids = {"id": channel.id, "stream_id": channel.id}
-    return ids | {"stream_url": box.links.rtmp_url, "stream_token": channel.stream_token}
+    return fields_for_encoder(channel, box.links.entrance(channel, utcnow()))
 
 
 def vars_of(session: Session) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from flask import Response, g, request
 
 from db import database
 from errors import InvalidError, KeyReusedError
-from models import KeptAnswer
+from models_access import KeptAnswer
 from wire import dump_json, iso
 
 HEADER = "Idempotency-Key"

@@ -124,11 +124,7 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
 
 def dvr_url(channel: Channel) -> str | None:
     """What can be sought in while it is live."""
-    return (
-        box.links.media(f"{channel.id}/master_dvr.m3u8")
-        if channel.dvr and box.links.livestream(channel)
-        else None
-    )
+    return box.links.seekable(channel)
 
 
 def wording(status: str, *, begun: bool, again: bool) -> tuple[str, str, str]:
@@ -193,15 +189,15 @@ def player_page(template: str, channel: Channel, *, frames: str = "'self'", **va
 
 def page(template: str, *, frames: str = "'self'", **values: Any) -> Response:
     reply = Response(render_template(template, **values), mimetype="text/html")
-    reply.headers["Content-Security-Policy"] = content_policy(request.host, *box.links.places, frames=frames)
+    reply.headers["Content-Security-Policy"] = content_policy(request.host, box.links.origins(), frames)
     reply.headers["Referrer-Policy"] = "same-origin"
     return reply
 
 
-def content_policy(host: str, *urls: str, frames: str = "'self'") -> str:
-    """Our own files only; media also from these, where they are on another host than the page came from."""
-    parts = [urlsplit(url) for url in urls]
-    media = "".join(f" {each.scheme}://{each.netloc}" for each in parts if each.netloc != host)
+def content_policy(host: str, public_urls: list[str], frames: str = "'self'") -> str:
+    """Our own files only; media also from the nodes, where those are other hosts than the page came from."""
+    places = [urlsplit(url) for url in public_urls]
+    media = "".join(f" {place.scheme}://{place.netloc}" for place in places if place.netloc != host)
     return "; ".join(
         [
             "default-src 'none'",

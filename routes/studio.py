@@ -55,14 +55,15 @@ def take_back(channel_id: str) -> Response:
 @bp.get("/<secret>")
 def show(secret: str) -> Response:
     link = opened(secret)
+    entrance = box.links.entrance(link.channel, utcnow())
     reply = page(
         "studio.html",
         frames="'none'",
         channel=link.channel,
         link=link,
         view=broadcaster_state(link),
-        server=box.links.rtmp_url,
-        server_tls=box.links.rtmps_url,
+        server=entrance.rtmp_url,
+        server_tls=entrance.rtmps_url,
         expires_at=iso(link.expires_at),
         state_url=url_for(".state", secret=secret),
         key_url=url_for(".key", secret=secret),

@@ -8,7 +8,7 @@ from auth import create_token, require_admin, revoke_token
 from db import utcnow
 from errors import NotFoundError, created, nothing, ok, ok_list
 from live import listing
-from models import Token
+from models_access import Token
 from routes.call import call
 from schemas import Page
 from schemas_admin import TokenCreate, TokenOut, TokenSecretOut

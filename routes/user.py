@@ -9,7 +9,7 @@ from db import utcnow
 from errors import NotFoundError, created, nothing, ok, ok_list
 from live import listing
 from live.limits import usage
-from models import User
+from models_access import User
 from routes.call import call
 from routes.context import box
 from schemas import Page

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import postgres
 from tests.waiting import until
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -44,11 +45,14 @@ class Box:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
+        if postgres.WANTED:
+            self.settings = {"DATABASE_URL": postgres.url_for(self.folder)} | self.settings
         self.port, self.http_port, self.rtmp_port, self.rtmps_port = free_ports(4)
         self.url = f"{'https' if self.ca else 'http'}://127.0.0.1:{self.http_port}"
         self.tls = ssl.create_default_context(cafile=self.ca) if self.ca else None
         self.data_dir = self.folder / "data"
         self.log = self.folder / "box.log"
+        self.database_url = self.settings.get("DATABASE_URL", f"sqlite:///{self.data_dir}/livestream.db")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -2,11 +2,12 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import accumulate, product
 
-from db import database, to_ms
+from db import database, run, to_ms
+from live import fulltext
 from live.text import folded, words
 from models import Channel, Status, new_id, new_stream_token
 
@@ -105,37 +106,49 @@ class Maker:
 def write_channels(count: int, now: datetime, seed: int = 1) -> None:
     """Channels with their tags and texts, as live/lifecycle.py and live/fulltext.py would have written them."""
     maker = Maker(now, seed)
-    database.execute_sql("PRAGMA cache_size = -400000")  # of this connection: for indexes in no order
+    if database.kind == "sqlite":
+        database.execute_sql("PRAGMA cache_size = -400000")  # of this connection: for indexes in no order
     [[begin]] = database.execute_sql("SELECT coalesce(max(pk), 0) FROM channel")
     for done in range(0, count, AT_ONCE):
         pks = range(begin + done + 1, begin + min(done + AT_ONCE, count) + 1)
         rows = {pk: maker.channel() for pk in pks}
         with database.atomic():
             write(rows)
+            write_texts(rows)
+    if database.kind == "postgresql":  # which counts by itself only what it was not told
+        run("SELECT setval(pg_get_serial_sequence('channel', 'pk'), (SELECT max(pk) FROM channel))")
 
 
 def write(rows: dict[int, dict]) -> None:
-    cursor = database.cursor()
-    marks = ", ".join("?" * (len(COLUMNS) + 1))
-    cursor.executemany(
-        f"INSERT INTO channel (pk, {', '.join(column_names())}) VALUES ({marks})",
+    write_many(
+        f"INSERT INTO channel (pk, {', '.join(column_names())}) VALUES",
         [[pk, *(row | {"tags": json.dumps(row["tags"])}).values()] for pk, row in rows.items()],
     )
-    cursor.executemany(
-        "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) VALUES (?, ?, ?, ?, ?)",
+    write_many(
+        "INSERT INTO channel_tag (channel_id, tag, account_id, status, listed_at) VALUES",
         [
             (pk, tag, row["account_id"], row["status"], row["listed_at"])
             for pk, row in rows.items()
             for tag in row["tags"]
         ],
     )
-    cursor.executemany(
-        "INSERT INTO channel_text (rowid, name, tags, description) VALUES (?, ?, ?, ?)", texts(rows)
-    )
-    cursor.executemany(
-        "INSERT INTO channel_name (rowid, name) VALUES (?, ?)",
-        [(pk, row["name_folded"]) for pk, row in rows.items()],
-    )
+
+
+def write_texts(rows: dict[int, dict]) -> None:
+    if database.kind == "postgresql":
+        for pk, row in rows.items():
+            fulltext.put("channel", pk, row["name"], row["tags"], row["description"])
+        return
+    write_many("INSERT INTO channel_text (rowid, name, tags, description) VALUES", texts(rows))
+    names = [(pk, row["name_folded"]) for pk, row in rows.items()]
+    write_many("INSERT INTO channel_name (rowid, name) VALUES", names)
+
+
+def write_many(into: str, rows: Iterable[Sequence]) -> None:
+    """Row after row of one statement, as fast as the database's driver can."""
+    rows = list(rows)
+    marks = ", ".join([database.param] * len(rows[0]))
+    database.cursor().executemany(f"{into} ({marks})", rows)
 
 
 def column_names() -> list[str]:

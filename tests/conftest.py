@@ -20,6 +20,7 @@ from live.lifecycle import Lifecycle
 from media.storage import hook_secret, make_folders
 from tests import postgres
 from tests.box import Box, running_box, short_folder
+from tests.interrupts import hear_ctrl_c
 from tests.person import Person
 
 ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
@@ -220,9 +221,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A script's background job is born deaf to Ctrl-C, and so are its children: the box that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        hear_ctrl_c()
     # Threads keep their connections for as long as they live, and the next test binds another database.
     config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection object:ResourceWarning")
 

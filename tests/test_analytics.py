@@ -165,7 +165,7 @@ def pulse(config, media: str) -> None:
 
 def present(channel_id: str, account_id: str, viewers: int) -> None:
     run(
-        "INSERT INTO audience_now (channel_id, account_id, viewers, bitrate_out) VALUES (?, ?, ?, 8000)",
+        "INSERT INTO audience_now (channel_id, node, account_id, viewers, bitrate_out) VALUES (?, 'main', ?, ?, 8000)",
         *(channel_id, account_id, viewers),
     )
 

@@ -5,17 +5,19 @@ total, 200 for what is not found, a redirect without the slash.
 """
 
 import json
-import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from config import ConfigError, from_env
+from live.arrival import Arrival
+from live.reconcile import reconcile, sessions_of
 from media.servers import MediaServerError
-from media.servers.srs import AT_ONCE, Srs, configuration
+from media.servers.srs import AT_ONCE, Srs
+from models import Session
 from tests.conftest import basic
+from tests.story import after, new
 
 PASSWORD = "0123abc"
 
@@ -153,44 +155,12 @@ def test_a_proxy_of_the_environment_is_not_asked(fake, asked, monkeypatch):
     assert asked.look().publishers == []
 
 
-# Its configuration.
-
-
-def settings(tmp_path, **more: str):
-    return from_env({"DATA_DIR": str(tmp_path), "MEDIA_SERVER": "none", "RTMP_PORT": "1940"} | more)
-
-
-def test_its_configuration_calls_our_hooks_and_guards_the_api(tmp_path):
-    text = configuration(settings(tmp_path, HOOK_PORT="8001"), PASSWORD)
-    hook = f"http://127.0.0.1:8001/hooks/srs/{PASSWORD};"
-    assert re.findall(r"^ +(on_\w+) (.*)$", text, re.MULTILINE) == [
-        ("on_publish", hook),
-        ("on_unpublish", hook),
-    ]
-    assert re.findall(r"^ *listen (.*);$", text, re.MULTILINE) == ["1940", "127.0.0.1:1985"]
-    assert f"password {PASSWORD};" in text
-    assert text.count("{") == text.count("}")
-
-
-@pytest.mark.parametrize(
-    ("bind", "listens"),
-    [
-        ("127.0.0.1", "127.0.0.1:1940"),
-        ("0.0.0.0", "0.0.0.0:1940"),
-        ("192.0.2.7", "192.0.2.7:1940 127.0.0.1:1940"),
-        ("::1", "[::1]:1940 127.0.0.1:1940"),
-    ],
-)
-def test_our_own_players_always_get_in_by_the_loopback(tmp_path, bind, listens):
-    text = configuration(settings(tmp_path, HOOK_PORT="8001", MEDIA_BIND=bind), PASSWORD)
-    assert f"\nlisten {listens};\n" in text
-
-
-def test_without_a_port_for_hooks_there_is_no_configuration(tmp_path):
-    with pytest.raises(ConfigError, match="HOOK_PORT"):
-        configuration(settings(tmp_path), PASSWORD)
-
-
-def test_srs_is_not_offered_yet(tmp_path):
-    with pytest.raises(ConfigError, match="MEDIA_SERVER"):
-        settings(tmp_path, MEDIA_SERVER="srs")
+def test_of_more_publishers_than_a_page_has_none_is_lost(fake, asked, lifecycle, now):
+    arrivals = [Arrival(f"srs/vid-3a98868/5y472g4j/c{number}", "192.0.2.1", "") for number in range(14)]
+    for each in arrivals:
+        lifecycle.publish(new(lifecycle, now).stream_token, each, now)
+    fake.publishers = [each.connection.rpartition("/")[2] for each in arrivals]
+    look = asked.look()
+    assert reconcile(lifecycle, look.instance, look.publishers, now + after(seconds=7)) == []
+    assert len(Session.all_open()) == 14
+    assert sessions_of(look.publishers) == {session.id for session in Session.all_open()}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from db import utcnow
 from live.retention import forget
-from models import AuditEntry
+from models_access import AuditEntry
 from tests.conftest import ROOT_ID
 from tests.envelope import refused
 from tests.story import after, new

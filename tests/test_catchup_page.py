@@ -75,7 +75,7 @@ def test_a_broadcast_that_is_over_can_be_watched_again_with_previews(
     made = client.post("/v1/live", json={"name": "It was good", "thumbnail": True}).json["data"]
     client.delete(f"/v1/live/{made['id']}")
     record(tmp_path / "play" / made["id"])
-    video = {"videoUrl": app.extensions["livestream"].links.media(f"{made['id']}/master_dvr.m3u8")}
+    video = {"videoUrl": app.extensions["livestream"].links.media(f"{made['id']}/master_dvr.m3u8", "main")}
     known = pages.channel_object
     monkeypatch.setattr(pages, "channel_object", lambda *asked: known(*asked) | video)
     with served(config) as port, chromium() as browser:

@@ -228,6 +228,24 @@ def test_every_address_may_be_listened_on_without_a_media_server():
     assert from_env({"MEDIA_SERVER": "none", "HOST": "::"}).public_url == "http://[::]:8000"
 
 
+def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
+    file = tmp_path / "password"
+    file.write_text("p@ss/w%rd\n")
+    url = "postgresql://live@db.example/live?sslmode=require"
+    config = from_env({"MEDIA_SERVER": "none", "DATABASE_URL": url, "DATABASE_PASSWORD_FILE": str(file)})
+    assert config.database_url == "postgresql://live:p%40ss%2Fw%25rd@db.example/live?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"],
+)
+def test_a_password_of_nobody_is_refused_and_not_told(url):
+    [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)
+    assert told.startswith("DATABASE_PASSWORD is set, so DATABASE_URL must name a user without one")
+    assert SECRET not in told
+
+
 STORE = {"S3_BUCKET": "videos", "S3_PUBLIC_URL": "https://videos.example/"}
 
 

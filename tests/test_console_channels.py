@@ -7,7 +7,8 @@ import pytest
 
 from db import utcnow
 from live.snapshot import channel_object
-from models import AuditEntry, Channel, Session
+from models import Channel, Session
+from models_access import AuditEntry
 from schemas import ChannelCreate
 from tests.person import Fields
 from wire import iso

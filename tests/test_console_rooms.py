@@ -7,7 +7,8 @@ import pytest
 from db import utcnow
 from live import videos
 from live.links import Links
-from models import AuditEntry, Delivery, Token, User, Webhook
+from models import Delivery, Webhook
+from models_access import AuditEntry, Token, User
 from models_chores import Chore
 from models_search import Video, VideoType
 from tests.person import Fields, Person
@@ -218,7 +219,7 @@ def test_videos_are_listed_and_deleted_when_asked_twice(person, visitor, config,
     assert kept.id not in visitor(role="read").get("/console/videos").text, "no link to delete it"
     person.send(f"/console/videos/{kept.id}/delete")
     assert Video.select().count() == 0
-    assert Chore.waiting().keys() == {channel["id"]}, "the worker sees to the files"
+    assert Chore.waiting("main").keys() == {channel["id"]}, "the worker sees to the files"
 
 
 def test_the_audit_log_says_who_did_what_and_is_filtered(person, client, channel, db):

@@ -6,7 +6,8 @@ import pytest
 
 from auth import FailedLogins
 from db import utcnow
-from models import AuditEntry, Channel, Token
+from models import Channel
+from models_access import AuditEntry, Token
 from routes.console.session import COOKIE, IDLE
 from tests.conftest import ROOT_ID, ROOT_SECRET, installation, prepared_app
 from tests.person import Person

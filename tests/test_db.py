@@ -32,13 +32,10 @@ from db import (
 )
 from db_sqlite import PRAGMAS, UnsafeSqliteError, wal_is_safe
 from live.search import search
-from models import TABLES, Channel, Session
-from models_analytics import ANALYTICS_TABLES
-from models_chores import CHORE_TABLES
-from models_search import SEARCH_TABLES
-from models_studio import STUDIO_TABLES
+from models import Channel, Session
 from schemas import ChannelCreate
 from tests.invariants import miscounted
+from tests.tables import MODELS
 
 pytestmark = pytest.mark.sqlite
 
@@ -98,7 +95,7 @@ def test_migrations_make_exactly_what_the_models_describe(migrated, tmp_path):
         by_migrations = shape(database.obj)
     bind(f"sqlite:///{tmp_path}/models.db")
     with connection():
-        database.create_tables(TABLES + SEARCH_TABLES + ANALYTICS_TABLES + STUDIO_TABLES + CHORE_TABLES)
+        database.create_tables(MODELS)
         by_models = shape(database.obj)
     assert by_migrations.keys() == by_models.keys()
     for table, described in by_models.items():

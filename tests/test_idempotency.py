@@ -6,7 +6,8 @@ import pytest
 
 from db import utcnow
 from live.retention import forget
-from models import Channel, KeptAnswer
+from models import Channel
+from models_access import KeptAnswer
 from tests.envelope import refused, wrong
 from tests.race import at_once, processes_at_once
 

@@ -74,7 +74,7 @@ def test_a_broadcast_with_catch_up_is_kept_as_it_is_and_told_of_when_it_has_ende
     assert (
         told["video"]["url"] == told["videoUrl"] == f"http://live.example/play/{channel.id}/master_dvr.m3u8"
     )
-    assert Chore.waiting() == {}, "nothing is left to do"
+    assert Chore.waiting(keeper.node) == {}, "nothing is left to do"
 
 
 def test_renditions_that_were_made_are_part_of_the_catch_up_and_the_source_stands_in_for_the_rest(
@@ -145,7 +145,7 @@ def test_after_three_failures_a_recording_is_given_up_with_a_word_of_why(
     assert timeline(channel).count("video_failed") == 1
     assert again(channel).kept["record"] != {}
     assert [*(config.media_dir / channel.id).glob("*.mp4*")] == []
-    assert Chore.waiting() == {}
+    assert Chore.waiting(keeper.node) == {}
 
 
 def test_a_recording_that_was_whole_when_the_worker_was_killed_is_not_made_again(keeper, broadcast, config):

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from models import Channel
+from tests import postgres
 from tests.envelope import refused, wrong
 from tests.story import events, timeline
 
@@ -42,6 +43,10 @@ FRESH = {
     "publishing": False,
     "healthReasons": [],
     "endReason": None,
+    "node": None
+    if postgres.WANTED
+    else "main",  # beside a shared database a box without a media server is none
+    "region": "",
 }
 
 
@@ -64,7 +69,16 @@ def test_a_channel_is_created_with_the_two_fields_for_an_encoder(client):
     assert reply.status_code == 201
     assert reply.json["ec"] == 0
     assert reply.headers["Location"] == f"/v1/live/{data['id']}"
-    assert set(data) == {"id", "streamId", "streamUrl", "streamToken", "createdAt", "ingest"}
+    assert set(data) == {
+        "id",
+        "streamId",
+        "streamUrl",
+        "streamToken",
+        "createdAt",
+        "ingest",
+        "node",
+        "region",
+    }
     assert data["streamId"] == data["id"]
     assert data["streamUrl"] == "rtmp://live.example:1935/live"
     assert data["ingest"]["rtmp"] == data["streamUrl"]
@@ -161,6 +175,7 @@ BOUNDS = {
     ),
     "startAt": (["2099-01-01T00:00:00Z", None], ["2019-01-01T00:00:00Z", "now", "", 0]),
     "playback": (["public", "signed"], ["private", "", "Public"]),
+    "region": (["", "eu-west-1", "x" * 32], ["EU", "x" * 33, "a b", "ü", 1]),
     "metadata": (
         [{}, {"a": "x" * 4088}, {"a": "é" * 2044}, {"": None}, {"a": {"b": [[]]}}],
         [{"a": "x" * 4089}, {"a": "é" * 2045}, [], "{}", 1, True],
@@ -178,7 +193,7 @@ def test_a_field_is_taken_up_to_its_bounds_and_not_beyond(client, field):
 
 
 def test_every_field_has_its_bounds_tested():
-    assert BOUNDS.keys() == {"name", "streamToken", *DEFAULTS}
+    assert BOUNDS.keys() == {"name", "streamToken", "region", *DEFAULTS}
 
 
 def test_names_and_tags_are_trimmed_and_tags_once_each(client):
@@ -291,7 +306,7 @@ def test_a_channel_that_is_not_there_is_404(client, rest):
 
 def test_the_two_fields_for_an_encoder_can_be_read_again(client, channel):
     data = client.get(f"/v1/live/{channel['id']}/rtmp").json["data"]
-    names = ("id", "streamId", "streamUrl", "streamToken")
+    names = ("id", "streamId", "streamUrl", "streamToken", "node", "region")
     assert data == {name: channel[name] for name in names}
 
 

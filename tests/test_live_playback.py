@@ -105,7 +105,7 @@ def keep_everything(client, lifecycle, channel: dict, now) -> None:
     """What a broadcast leaves: a picture, a recording of each of two sessions, and the catch-up."""
     names = {"thumbnail": True, "record": True, "dvr": True}
     assert client.put(f"/v1/live/{channel['id']}", json=names).status_code == 200
-    videos.pictured(channel["id"], f"{channel['id']}/thumbnail.jpg")
+    videos.pictured(channel["id"], f"{channel['id']}/thumbnail.jpg", lifecycle.links.name)
     for session in ("ses_1", "ses_2"):
         about = {"duration": 1, "size": 1, "session_id": session}
         videos.keep(channel["id"], "record", f"{channel['id']}/{session}.mp4", lifecycle.links, now, **about)

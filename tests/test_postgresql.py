@@ -6,15 +6,11 @@ import peewee
 import pytest
 
 from db import bind, connection, database, migrate, run
-from models import TABLES, TimelineEntry
-from models_analytics import ANALYTICS_TABLES
-from models_chores import CHORE_TABLES
-from models_search import SEARCH_TABLES
-from models_studio import STUDIO_TABLES
+from models import TimelineEntry
 from tests import postgres
+from tests.tables import MODELS
 
 pytestmark = pytest.mark.skipif(not postgres.WANTED, reason="needs PostgreSQL")
-MODELS = TABLES + SEARCH_TABLES + ANALYTICS_TABLES + STUDIO_TABLES + CHORE_TABLES
 
 
 def shape(model: type[peewee.Model]) -> tuple[dict[str, bool], set[str]]:

@@ -8,7 +8,8 @@ import pytest
 from db import connection, utcnow
 from delivery import queue, redelivery, webhooks
 from errors import NotFoundError
-from models import AuditEntry, Delivery, DeliveryStatus, Webhook
+from models import Delivery, DeliveryStatus, Webhook
+from models_access import AuditEntry
 from tests.outbox import T0, again, answered, claim, dispatching, happen, hook, settled
 from tests.receiver import Receiver
 

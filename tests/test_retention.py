@@ -15,7 +15,8 @@ from db_sqlite import file_at, path_of, wal_bytes
 from live.audience import STEPS, add
 from live.retention import forget, give_back
 from live.viewers import Scope, Sums
-from models import Attempt, AuditEntry, Channel, Delivery, Event, Session, TimelineEntry
+from models import Attempt, Channel, Delivery, Event, Session, TimelineEntry
+from models_access import AuditEntry
 from models_analytics import AudienceHour, AudienceMinute
 from models_search import Video
 from tests.story import after, again, arrival, new

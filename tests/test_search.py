@@ -12,7 +12,7 @@ from db import database, run, utcnow
 from live import fulltext
 from live.text import folded, marked, words
 from live.videos import keep
-from models import Token
+from models_access import Token
 from tests.envelope import refused, wrong
 from tests.story import after, arrival, new
 

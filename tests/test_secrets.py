@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.box import TOKEN_ID, TOKEN_SECRET, Box, Encoder
+from tests.reading import reading
 from tests.receiver import Receiver
 from tests.waiting import until
 
@@ -169,14 +170,14 @@ def text_of(path: Path) -> str:
 
 def cells(box: Box) -> list[tuple[str, str, str]]:
     """Every value in the database, with its table and column."""
-    with contextlib.closing(peewee.sqlite3.connect(box.data_dir / "livestream.db")) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    with reading(box.database_url) as database:
+        tables = database.get_tables()
         assert {"channel", "webhook", "event", "attempt", "audit", "kept_answer", "timeline"} <= set(tables)
         return [cell for table in tables for cell in cells_of(database, table)]
 
 
-def cells_of(database: Any, table: str) -> Iterator[tuple[str, str, str]]:
-    found = database.execute(f'SELECT * FROM "{table}"')
+def cells_of(database: peewee.Database, table: str) -> Iterator[tuple[str, str, str]]:
+    found = database.execute_sql(f'SELECT * FROM "{table}"')
     names = [column[0] for column in found.description]
     for row in found:
         for name, value in zip(names, row, strict=True):

@@ -100,6 +100,22 @@ def test_the_player_asks_for_exact_versions():
     assert [version for version in wanted.values() if not re.fullmatch(r"[0-9.]+", version)] == []
 
 
+def test_another_program_of_srs_s_name_is_refused_before_anything_starts(tmp_path):
+    program(tmp_path, "srs", "echo 'usage: srs [options] address' >&2; exit 64")
+    ports = dict(
+        zip(
+            ("PORT", "HTTP_PORT", "RTMP_PORT", "SRS_API_PORT", "HOOK_PORT"),
+            map(str, free_ports(5)),
+            strict=True,
+        )
+    )
+    own = {"DATA_DIR": str(tmp_path / "data"), "MEDIA_SERVER": "srs", "SRS": str(tmp_path / "srs")} | ports
+    assert prepare("folders", **own).returncode == 0
+    answer = prepare(**own)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"SRS must be SRS 5 or 6; {tmp_path}/srs says")
+
+
 def test_wrong_settings_are_all_named_one_per_line(tmp_path):
     answer = prepare("folders", DATA_DIR=str(tmp_path / "data"), PORT="0", HTTP_PORT="x", MEDIA_SERVER="what")
     assert answer.returncode == 2
@@ -222,3 +238,28 @@ def test_two_boxes_on_one_data_dir_are_refused(settings):
         other.stdin.close()
     assert answer.returncode == 1
     assert f"already: {data_dir}" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "wanted"),
+    [
+        ("postgresql", "postgresql_driver_is_set_up", {"DATABASE_URL": "postgresql://live@db.example/live"}),
+        ("s3", "store_client_is_set_up", {"S3_BUCKET": "videos"}),
+    ],
+)
+def test_without_what_its_database_or_its_store_needs_nothing_is_set_up(tmp_path, name, function, wanted):
+    """A service that may not write here says so, instead of failing in the middle of an installation."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    program(tmp_path / ".venv/bin", "python", "echo cpython-311")
+    wants = f"requirements-{name}.txt"
+    shutil.copy(ROOT / wants, tmp_path)
+
+    def asked(then: str = function, **environment: str) -> int:
+        script = f"cd {tmp_path} && source {ROOT}/script/lib/setup.sh && {then}"
+        return run("bash", "-c", script, **environment).returncode
+
+    assert asked() == 0
+    assert asked(**wanted) == 1
+    asked(f'write_stamp .venv/.installed-{wants.removesuffix(".txt")} "$(python_stamp {wants})"')
+    assert asked(**wanted) == 0
+    assert function in (ROOT / "script/server").read_text()

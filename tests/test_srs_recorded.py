@@ -113,7 +113,8 @@ def test_s01_a_broadcast_with_players_is_one_session(replay, live):
     assert payload(live, "channel_stop")["duration"] == 19
     (session,) = sessions(live)
     assert (session.connection, session.client_ip) == (f"{SERVICE}/26962054", "127.0.0.1")
-    assert {str(said) for _, _, said in replay.answers} == {str(YES)}
+    assert {str(said) for said in replay.answered("on_publish", "on_unpublish")} == {str(YES)}
+    assert {str(said) for said in replay.answered("on_play")} == {str(NO)}
 
 
 def test_s02_the_same_key_again_is_a_second_session(replay, live):
@@ -261,7 +262,12 @@ def test_a_hook_that_no_srs_sends_lets_nobody_in(replay, live, change):
     assert sessions(live) == []
 
 
-@pytest.mark.parametrize("kind", ["on_play", "on_stop", "on_hls", "on_dvr", "on_connect", "x", ""])
+def test_who_has_the_key_may_publish_with_it_and_play_nothing(replay, live, streaming):
+    assert replay.call(hook("on_play")) == NO
+    assert events(live) == ["channel_connected"]
+
+
+@pytest.mark.parametrize("kind", ["on_stop", "on_hls", "on_dvr", "on_connect", "x", ""])
 def test_other_calls_are_answered_and_change_nothing(replay, live, streaming, kind):
     assert replay.call(hook("on_unpublish", action=kind)) == YES
     assert events(live) == ["channel_connected"]

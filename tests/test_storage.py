@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from media.orphans import end_group
-from media.storage import hook_secret, make_folders, playback_key, write_private, write_public
+from media.storage import hook_secret, make_folders, open_for, playback_key, write_private, write_public
 from tests.waiting import until
 
 
@@ -32,6 +32,16 @@ def test_whoever_asks_first_makes_the_hook_secret_and_all_get_the_same_whole_one
     assert len(found[0]) == 48
     assert [path.name for path in config.keys_dir.iterdir()] == ["hook"]
     assert playback_key(config) != found[0]
+
+
+def test_a_folder_that_stands_where_a_link_is_to_be_keeps_nobody_out(config):
+    """A media server that still writes to a session when its link has been taken away makes one."""
+    make_folders(config)
+    (config.ingest_dir / "a-token").mkdir()
+    (config.ingest_dir / "a-token/7.ts").touch()
+    folder = open_for(config, "ch_1", "ses_1", "a-token")
+    assert (config.ingest_dir / "a-token").readlink() == folder
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("write", [write_private, write_public])

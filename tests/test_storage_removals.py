@@ -101,10 +101,10 @@ def test_a_channel_that_is_deleted_while_it_moves_leaves_nothing(made, ended, fa
 def test_a_video_that_is_removed_while_it_moves_is_not_told_of_as_moved(keeper, ended, far, monkeypatch):
     channel, moved = ended(record=True), videos.moved
 
-    def too_late(channel_id: str, seen: list[Video], now: object) -> bool:
+    def too_late(channel_id: str, node: str, seen: list[Video], now: object) -> bool:
         monkeypatch.setattr(videos, "moved", moved)
         videos.remove(next(each for each in seen if each.type == "record"), utcnow())
-        return moved(channel_id, seen, now)
+        return moved(channel_id, node, seen, now)
 
     monkeypatch.setattr(videos, "moved", too_late)
     work(keeper, 10)
@@ -179,3 +179,15 @@ def test_without_the_store_what_was_copied_back_is_served_from_here_and_nothing_
     work(made(), 10)
     assert here(config, back) == {MOVED}, "with the store again it moves again"
     assert sum(name.endswith(".mp4") for name in objects(far, back)) == 1
+
+
+def test_what_a_lost_node_has_put_there_of_a_channel_that_is_no_more_goes(made, ended, far, client):
+    channel = ended()
+    work(made())
+    run("UPDATE stored SET node = 'other'")
+    other = {"node": "third"}
+    client.delete(f"/v1/live/{channel.id}?delete=true")
+    Stored.look_again(channel.id, utcnow())
+    made(**other).mover.step()
+    assert objects(far, channel) == set()
+    assert Stored.select().count() == 0

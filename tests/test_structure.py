@@ -16,7 +16,7 @@ LONGEST_FILE = 400
 
 # May import: design.md, "Where code lives". A package stands for all of its files.
 ARROWS = {
-    "config": {"environment"},
+    "config": {"database_url", "environment"},
     "environment": {"database_url"},
     "release": set(),
     "wake": set(),
@@ -32,7 +32,8 @@ ARROWS = {
     "metrics": {"live", "config", "database_url", "db", "db_sqlite", "media", "models_chores"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
-        *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite"),
+        *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite", "models_access"),
+        "models_nodes",
     },
     "demo": {"auth", "config", "db", "media", "upkeep"},
     "doctor": {
@@ -43,32 +44,48 @@ ARROWS = {
     "listeners": {"config"},
     "row": {"db"},
     "models": {"db", "row"},
+    "models_access": {"db", "row"},
     "models_analytics": {"db", "models", "row"},
     "models_search": {"db", "models", "row"},
     "schemas_analytics": {"schemas", "wire"},
     "models_studio": {"db", "models", "row"},
     "models_chores": {"db", "row"},
+    "models_nodes": {"db", "row"},
     "schemas_search": {"schemas", "wire"},
     "schemas_studio": {"wire"},
     "schemas_webhook": {"schemas", "wire"},
     "openapi": {"wire", "schemas", "schemas_webhook", "errors", "release"},
-    "audit": {"models"},
-    "auth": {"config", "db", "errors", "models", "audit"},
+    "audit": {"models_access"},
+    "auth": {"config", "db", "errors", "models", "models_access", "audit"},
     "live": {
         *("models", "models_chores", "models_search", "schemas", "schemas_search", "wire", "errors", "db"),
-        *("audit", "config", "release", "models_studio"),
+        *("audit", "config", "release", "models_access", "models_nodes", "models_studio"),
     },
     "delivery": {"models", "db", "errors", "config", "wire", "release", "audit"},
     "media": {"config"},
-    "upkeep": {"config", "database_url", "db", "db_sqlite", "media", "release", "wire"},
+    "upkeep": {
+        *("config", "database_url", "db", "db_sqlite", "delivery", "media", "release", "wire"),
+    },
     "routes": {
         *("live", "delivery", "schemas", "wire", "auth", "errors"),
         *("models", "db", "config", "release", "media", "audit", "metrics", "schemas_admin", "openapi"),
         *("models_search", "schemas_search", "schemas_webhook", "schemas_analytics"),
-        *("models_studio", "schemas_studio"),
+        *("models_access", "models_studio", "schemas_studio"),
     },
     "packager": {"config", "logs", "media", "wake"},
-    "keeper": {"live", "media", "models", "models_chores", "models_search", "mover", "db", "config"},
+    "keeper": {
+        *(
+            "live",
+            "media",
+            "models",
+            "models_chores",
+            "models_nodes",
+            "models_search",
+            "mover",
+            "db",
+            "config",
+        ),
+    },
     "mover": {"live", "media", "models", "models_chores", "models_search", "db", "config"},
     "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {

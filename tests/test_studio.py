@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from db import utcnow
-from models import AuditEntry, Session
+from models import Session
+from models_access import AuditEntry
 from models_studio import StudioLink
 from routes.studio import health_in_words
 from tests.browser import chromium

@@ -68,7 +68,7 @@ def test_without_one_nothing_is_encrypted():
     [
         ({"TLS_KEY": ""}, "TLS_CERT and TLS_KEY go together; TLS_KEY is missing."),
         ({"TLS_CERT": ""}, "TLS_CERT and TLS_KEY go together; TLS_CERT is missing."),
-        ({"MEDIA_SERVER": "none"}, "TLS_CERT needs MEDIA_SERVER=nginx-rtmp"),
+        ({"MEDIA_SERVER": "none"}, "TLS_CERT needs a MEDIA_SERVER"),
         ({"RTMPS_PORT": "1935"}, "RTMPS_PORT and RTMP_PORT are the same port, 1935."),
         ({"RTMPS_PORT": "x"}, "RTMPS_PORT must be a port"),
         ({"PUBLIC_URL": "http://live.example"}, "PUBLIC_URL must be a plain https URL"),
@@ -299,6 +299,7 @@ def test_http2_is_asked_for_as_this_nginx_wants_it(encrypted, monkeypatch, versi
 
 def test_who_broadcasts_is_told_of_the_encrypted_way_in(config):
     own = {"public_url": "https://live.example", "tls_cert": Path("/a/cert.pem"), "rtmps_port": 1940}
+    own["media_server"] = "nginx-rtmp"
     app = prepared_app(replace(config, **own))
     client, person, at = app.test_client(), Person(app), {"base_url": "https://live.example"}
     person.post("/", data={"id": ROOT_ID, "secret": ROOT_SECRET}, **at)

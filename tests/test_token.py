@@ -6,7 +6,7 @@ import pytest
 
 from auth import FailedLogins, ensure_root_token
 from db import connection, utcnow
-from models import AuditEntry, Token
+from models_access import AuditEntry, Token
 from tests.conftest import ROOT_ID, basic
 from tests.envelope import refused, wrong
 from tests.story import after

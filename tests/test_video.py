@@ -7,7 +7,7 @@ import pytest
 from auth import digest
 from db import utcnow
 from live.videos import keep, pictured
-from models import Token
+from models_access import Token
 from models_chores import Chore
 from tests.envelope import refused, wrong
 from tests.story import after, events, new, payload
@@ -21,7 +21,7 @@ def make(lifecycle, now) -> Callable:
 
     def made(name: str = "A channel", seconds: float = 0, type_: str = "record", **fields):
         channel = new(lifecycle, now, name=name, **fields)
-        pictured(channel.id, f"{channel.id}/thumbnail.jpg")
+        pictured(channel.id, f"{channel.id}/thumbnail.jpg", lifecycle.links.name)
         facts = {"duration": 61, "size": 1234, "session_id": "ses_1" if type_ == "record" else None}
         when = now + after(seconds=seconds)
         return keep(channel.id, type_, f"{channel.id}/a.mp4", lifecycle.links, when, **facts)
@@ -110,7 +110,7 @@ def test_deleting_a_video_removes_its_row_and_leaves_the_files_to_the_worker(cli
     make("stays", 1)
     assert client.get(f"/v1/live/{gone.channel.id}").json["data"]["recordUrl"] != []
     assert client.delete(f"/v1/video/{gone.id}").status_code == 204
-    assert Chore.waiting().keys() == {gone.channel.id}
+    assert Chore.waiting("main").keys() == {gone.channel.id}
     assert client.get(f"/v1/live/{gone.channel.id}").json["data"]["recordUrl"] == []
     refused(client.get(f"/v1/video/{gone.id}"), 404, 40400)
     refused(client.delete(f"/v1/video/{gone.id}"), 404, 40400)
@@ -123,7 +123,7 @@ def test_a_deleted_channel_takes_its_videos_along(client, make, names):
     client.delete(f"/v1/live/{video.channel.id}?delete=true")
     refused(client.get(f"/v1/video/{video.id}"), 404, 40400)
     assert (names(), names(tags="a")) == ([], [])
-    assert video.channel.id in Chore.waiting()
+    assert video.channel.id in Chore.waiting("main")
 
 
 def test_a_bound_token_knows_the_videos_of_its_account_only(client, make):

@@ -255,7 +255,7 @@ def test_oembed_speaks_json_only(anonymous, channel):
 
 
 def test_a_page_at_the_public_address_needs_no_other():
-    assert "http" not in content_policy("live.example", "https://live.example")
+    assert "http" not in content_policy("live.example", ["https://live.example"])
     assert "media-src 'self' blob: https://cdn.example:8443;" in content_policy(
-        "live.example", "https://cdn.example:8443/live"
+        "live.example", ["https://cdn.example:8443/live"]
     )

@@ -9,7 +9,8 @@ from auth import digest
 from db import connection, utcnow
 from delivery import queue
 from delivery.secretbox import SecretBox
-from models import Delivery, Token, Webhook
+from models import Delivery, Webhook
+from models_access import Token
 from tests.outbox import answered, claim, happen
 
 EVERY = ["channel_connected", "channel_live", "channel_stop", "channel_ended", "channel_error", "video_ready"]

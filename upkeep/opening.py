@@ -16,7 +16,7 @@ from database_url import is_on_server
 from db import SchemaError, bind, database, migrate, schema
 from db_sqlite import NoFileError, UnsafeSqliteError, file_at, path_of
 from media.storage import make_folders
-from upkeep import backup, restore, running, server
+from upkeep import backup, membership, restore, running, server
 from upkeep.archive import BackupError
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ class DatabaseError(Exception):
     """The database file cannot be used as it is."""
 
 
-PROBLEMS = (DatabaseError, SchemaError, NoFileError, UnsafeSqliteError, BackupError, running.BusyError)
+PROBLEMS = (
+    *(DatabaseError, SchemaError, NoFileError, UnsafeSqliteError, BackupError, running.BusyError),
+    membership.StrangerError,
+)
 
 
 @contextmanager
@@ -41,6 +44,8 @@ def opened(config: Config, now: datetime, *, thorough: bool = True) -> Iterator[
     make_folders(config)
     if is_on_server(config.database_url):
         with server.opened(config):
+            if thorough:
+                membership.check(config)
             yield
         return
     if restore.under_way(config):

@@ -21,7 +21,7 @@ class BadHookError(ValueError):
 class Hook:
     """What a callback says. `connection` is unique over all instances of all media servers."""
 
-    call: Literal["publish", "unpublish", "other"]
+    call: Literal["publish", "unpublish", "play", "other"]
     connection: str
     stream_token: str = field(repr=False)
     client_ip: str

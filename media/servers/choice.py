@@ -12,6 +12,11 @@ RUNNING: dict[str, Callable[[Config], MediaServer]] = {
 }
 
 
+def names_streams(config: Config) -> bool:
+    """Whether it gives streams the names of our sessions, so that transcoders can read them there."""
+    return config.media_server == nginx_rtmp.KIND
+
+
 def media_server(config: Config) -> MediaServer | None:
     """The one that runs with this configuration."""
     made = RUNNING.get(config.media_server)

@@ -1,4 +1,4 @@
-"""nginx with the RTMP module: its hooks, its /stat and /control, its configuration.
+"""nginx with the RTMP module: its hooks, its /stat and /control, its configuration; beside SRS without that module.
 
 Measured behaviour that this file relies on is in docs/decisions/0003-nginx-rtmp.md.
 """
@@ -9,6 +9,7 @@ import resource
 import secrets
 import socket
 import subprocess
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
@@ -17,7 +18,7 @@ from xml.etree import ElementTree as ET  # our own nginx is the only writer of w
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from config import Config, bracketed, nginx_program, nginx_rtmp_module, nginx_stream_module
-from media.servers import Announcement, Answer, BadHookError, Hook, Look, MediaServerError, Publisher
+from media.servers import Announcement, Answer, BadHookError, Hook, Look, MediaServerError, Publisher, srs
 from media.servers.asking import Told, ask
 from media.storage import media_server_user
 
@@ -157,6 +158,8 @@ def configuration(
     )
     return environment.get_template("nginx.conf.j2").render(
         config=config,
+        takes_rtmp=config.media_server == KIND,
+        srs_login=b64encode(srs.login(hook_secret).encode()).decode(),
         rtmp_module=nginx_rtmp_module(),
         stream_module=nginx_stream_module(),
         instance=instance,
@@ -165,7 +168,7 @@ def configuration(
         user=user,
         rtmp_listens=listens(config.media_bind, config.rtmp_port, loopback=True),
         rtmps_listens=listens(config.media_bind, config.rtmps_port, loopback=False),
-        relay_port=_free_port() if config.tls_cert else None,
+        relay_port=_free_port() if config.has_rtmps else None,
         http_listens=listens(config.media_bind, config.http_port, loopback=False),
         http2_directive=version() >= HTTP2_DIRECTIVE,
         files=min(65536, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),

@@ -1,27 +1,34 @@
-"""SRS 5 and 6: its hooks, its HTTP API, its configuration. Not offered yet: docs/decisions/0021-srs.md says why."""
+"""SRS 5 and 6: its hooks, its HTTP API, its configuration.
+
+What is measured of it is in docs/decisions/0021-srs.md, what is read in its sources and documents in 0028-srs-box.md.
+"""
 
 import json
 import re
+import resource
 import secrets
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from config import Config, ConfigError, bracketed
+from config import Config, bracketed
 from media.servers import Announcement, Answer, BadHookError, Hook, Look, MediaServerError, Publisher
 from media.servers.asking import ask
 from media.storage import hook_secret
 
 KIND = "srs"
-CALLS = {"on_publish": "publish", "on_unpublish": "unpublish"}
+CALLS = {"on_publish": "publish", "on_unpublish": "unpublish", "on_play": "play"}
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-API_PORT = 1985
 API_USER = "livestream"
 NO_SUCH_CLIENT = 2049
 AT_ONCE = 1000
+# It wants a file more for each connection than its max_connections, and some for itself, or does not start.
+FILES_FOR_ITSELF = 128
+MOST_FILES = 65_536
 TEMPLATES = Path(__file__).parent
 
 
@@ -167,7 +174,7 @@ class Srs:
 
     def _ask(self, path: str, *, method: str = "GET", fine: tuple[int, ...] = (0,)) -> dict[str, Any]:
         """What is not found is 200 with a code of its own."""
-        told = ask(self.name, f"{self.api}{path}", method=method, login=f"{API_USER}:{self.password}")
+        told = ask(self.name, f"{self.api}{path}", method=method, login=login(self.password))
         try:
             said = json.loads(told.body)
             code = said["code"]
@@ -181,29 +188,51 @@ class Srs:
 
 
 def running(config: Config) -> Srs:
-    return Srs(f"http://127.0.0.1:{API_PORT}", hook_secret(config))
+    return Srs(f"http://127.0.0.1:{config.srs_api_port}", hook_secret(config))
+
+
+def login(secret: str) -> str:
+    """To its API."""
+    return f"{API_USER}:{secret}"
+
+
+def version(program: str) -> str:
+    """Such as 6.0.157; "" where it is another program of that name, as Debian has one."""
+    try:
+        done = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    found = re.search(r"\b([5-9]\.[0-9]+\.[0-9]+)\b", done.stdout + done.stderr)
+    return found[1] if found else ""
+
+
+def home(config: Config) -> Path:
+    """Its own folder: configuration, pid, and the id that it keeps over restarts."""
+    return config.run_dir / KIND
+
+
+def files() -> int:
+    """How many it may have open: script/srs asks for as many."""
+    return min(MOST_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def configuration(config: Config, secret: str) -> str:
     """srs.conf for this box. The secret of the hooks is the password of the API: both sides know both."""
-    if config.hook_port is None:
-        raise ConfigError(["HOOK_PORT is needed with SRS: it calls no Unix socket."])
     environment = Environment(  # noqa: S701  nothing here is HTML
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("srs.conf.j2").render(
         config=config,
         listens=listens(config.media_bind, config.rtmp_port),
-        api_port=API_PORT,
         api_user=API_USER,
+        home=home(config),
+        connections=min(10_000, files() - FILES_FOR_ITSELF),
+        candidate=urlsplit(config.rtmp_url).hostname,
         secret=secret,
         hook_url=f"http://127.0.0.1:{config.hook_port}/hooks/{KIND}/{secret}",
     )
 
 
-def listens(bind: str | None, port: int) -> list[str]:
-    """Our own players must always get in by 127.0.0.1."""
-    if bind is None:
-        return [str(port)]
-    chosen = f"{bracketed(bind)}:{port}"
-    return [chosen] if bind in ("0.0.0.0", "127.0.0.1") else [chosen, f"127.0.0.1:{port}"]  # noqa: S104
+def listens(bind: str | None, port: int) -> str:
+    """Nobody but encoders comes in here."""
+    return f"{bracketed(bind)}:{port}" if bind else str(port)

@@ -37,6 +37,7 @@ def read(channel_id: str) -> Response:
     latest = listing.timeline(channel, {"page": 0, "length": LATEST})
     watch_url = f"{box.links.public_url}/watch/{channel.id}"
     shown = {"latest": happened(latest.rows), "watch_url": watch_url, "qr": qr_code(watch_url)}
+    shown["entrance"] = box.links.entrance(channel, utcnow())
     return page(
         "console/channel.html", **state_of(channel), **shown, preview_url=preview(channel), modes=words.MODES
     )
@@ -64,7 +65,7 @@ def key(channel_id: str) -> Response:
     audit.record("read_stream_token", "channel", channel.id, channel.account_id, utcnow())
     if wants_json():
         return jsonify(key=channel.stream_token)
-    return page("console/channel_key.html", channel=channel, links=box.links)
+    return page("console/channel_key.html", channel=channel, entrance=box.links.entrance(channel, utcnow()))
 
 
 @bp.post("/invite")
@@ -191,7 +192,6 @@ def state_of(channel: Channel) -> dict[str, Any]:
         "sentence": sentence,
         "health": words.health(shown["health"]) if shown["health"] else None,
         "advice": [words.advice(reason) for reason in shown["healthReasons"]],
-        "links": box.links,
         "audience": counted(channel),
     }
 

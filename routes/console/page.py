@@ -53,7 +53,7 @@ def page(template: str, status: int = 200, **values: Any) -> Response:
             "done": DONE.get(request.args.get("done", "")),
         }
     reply = Response(render_template(template, release=RELEASE, **values), status, mimetype="text/html")
-    reply.headers["Content-Security-Policy"] = policy(request.host, *box.links.places)
+    reply.headers["Content-Security-Policy"] = policy(request.host, box.links.origins())
     reply.headers["Referrer-Policy"] = "same-origin"
     return reply
 
@@ -73,10 +73,10 @@ def room(endpoint: str) -> str:
     return endpoint.rpartition(".")[0].removesuffix("s")
 
 
-def policy(host: str, *urls: str) -> str:
-    """Our own files only; pictures and the preview also from these, where they are on another host."""
-    parts = [urlsplit(url) for url in urls]
-    media = "".join(f" {each.scheme}://{each.netloc}" for each in parts if each.netloc != host)
+def policy(host: str, public_urls: list[str]) -> str:
+    """Our own files only; pictures and the preview also from nodes and store, where those are on other hosts."""
+    places = [urlsplit(url) for url in public_urls]
+    media = "".join(f" {place.scheme}://{place.netloc}" for place in places if place.netloc != host)
     return "; ".join(
         [
             "default-src 'none'",

@@ -15,7 +15,7 @@ from werkzeug.local import LocalProxy
 
 from auth import expired, known
 from db import to_ms
-from models import Token
+from models_access import Token
 
 COOKIE = "livestream_session"
 IDLE = timedelta(hours=12)

@@ -6,7 +6,7 @@ from auth import create_token, must_be_admin, revoke_token
 from db import utcnow
 from errors import NotFoundError
 from live import listing
-from models import Token
+from models_access import Token
 from routes.console import lists
 from routes.console.forms import Form
 from routes.console.page import go, page

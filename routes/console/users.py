@@ -9,7 +9,7 @@ from db import utcnow
 from errors import NotFoundError
 from live import listing
 from live.limits import usage
-from models import User
+from models_access import User
 from routes.console import lists
 from routes.console.forms import Form
 from routes.console.page import go, page

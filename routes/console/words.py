@@ -55,6 +55,7 @@ LEFT_OUT = {
     "failed": "its transcoder ended again and again",
     "switched_off": "transcoding is switched off",
     "ultra_low_latency": "ultra low latency has the source only",
+    "media_server": "beside SRS there is the source only",
 }
 MODES = {"normal": "Normal", "low-latency": "Low latency", "ultra-low-latency": "Ultra low latency"}
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.bench.table import Row
 from tests.box import free_ports
@@ -20,12 +21,19 @@ from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIENTS = 8
-SECONDS = 4.0
-CHANNELS = 1000
 BODY = b'{"name": "A channel of the benchmark"}'
 
 
-def rows(folder: Path, rounds: int) -> list[Row]:
+class Extent(NamedTuple):
+    channels: int
+    seconds: float  # of each call, in each round
+
+
+WHOLE = Extent(1000, 4.0)
+QUICK = Extent(20, 0.2)
+
+
+def rows(folder: Path, rounds: int, extent: Extent = WHOLE) -> list[Row]:
     """GET one, list and POST; ours and the peer's take turns, so that both see the same machine."""
     data = folder / "data"
     settings = {"DATA_DIR": str(data), "MEDIA_SERVER": "none", "WORKER": "apart"}
@@ -34,7 +42,7 @@ def rows(folder: Path, rounds: int) -> list[Row]:
     with server([sys.executable, "app.py"], ours_port, settings | {"PORT": str(ours_port)}):
         token = post(ours_port, "/v1/token", b'{"role": "app"}', basic(ROOT_ID, ROOT_SECRET))
         authorization = basic(token["id"], token["secret"])
-        ids = [post(ours_port, "/v1/live", BODY, authorization)["id"] for _ in range(CHANNELS)]
+        ids = [post(ours_port, "/v1/live", BODY, authorization)["id"] for _ in range(extent.channels)]
         bare = [sys.executable, "-m", "tests.bench.bare", str(bare_port), str(data / "livestream.db")]
         with server(bare, bare_port, {}):
             calls = {
@@ -42,18 +50,17 @@ def rows(folder: Path, rounds: int) -> list[Row]:
                 "GET a list of 10": request("GET", "/v1/live", authorization),
                 "POST a channel (durable)": request("POST", "/v1/live", authorization, BODY),
             }
-            return [measured(name, call, ours_port, bare_port, rounds) for name, call in calls.items()]
+            ports = ours_port, bare_port
+            return [measured(name, call, ports, rounds, extent.seconds) for name, call in calls.items()]
 
 
-def measured(name: str, call: bytes, ours_port: int, bare_port: int, rounds: int) -> Row:
-    ours, bare = [], []
-    for _ in range(rounds):
-        ours.append(press(ours_port, call))
-        bare.append(press(bare_port, call))
+def measured(name: str, call: bytes, ports: tuple[int, int], rounds: int, seconds: float) -> Row:
+    pairs = [[press(port, call, seconds) for port in ports] for _ in range(rounds)]
+    ours, bare = (list(each) for each in zip(*pairs, strict=True))
     return f"{name}, {CLIENTS} clients", ours, bare, "/s", "bare Flask + waitress, same SQL"
 
 
-def press(port: int, call: bytes) -> float:
+def press(port: int, call: bytes, seconds: float) -> float:
     """Requests a second of so many clients that ask one after the other, each on a connection that stays open."""
     counts, stop = [0] * CLIENTS, threading.Event()
 
@@ -68,7 +75,7 @@ def press(port: int, call: bytes) -> float:
     began = time.monotonic()
     for thread in threads:
         thread.start()
-    time.sleep(SECONDS)
+    time.sleep(seconds)
     stop.set()
     for thread in threads:
         thread.join()

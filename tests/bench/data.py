@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from app import create_app
-from db import bind, database, migrate, utcnow
+from config import Config
+from db import bind, database, migrate, run, utcnow
 from media.storage import make_folders
 from tests.channels import Maker, write_channels
 from tests.conftest import RootClient, installation
@@ -33,18 +34,21 @@ def print_table(folder: Path) -> None:
 def client_of(folder: Path, size: int) -> tuple[RootClient, str]:
     """An app on a database of this many channels, filled if it is new."""
     config = installation(folder)
+    fill_up(config, size)
+    app = create_app(config)
+    app.test_client_class = RootClient
+    return app.test_client(), config.database_url
+
+
+def fill_up(config: Config, size: int) -> None:
+    """A database of at least this many channels."""
     make_folders(config)
     bind(config.database_url)
     migrate()
     with database.connection_context():
-        [[there]] = database.execute_sql(
-            "SELECT coalesce(sum(n), 0) FROM channel_count WHERE account_id = ''"
-        )
+        [[there]] = run("SELECT coalesce(sum(n), 0) FROM channel_count WHERE account_id = '' AND tag = ''")
         if there < size:
             write_channels(size - there, utcnow())
-    app = create_app(config)
-    app.test_client_class = RootClient
-    return app.test_client(), config.database_url
 
 
 def measured(client: RootClient, url: str, requests: Callable[[], Iterator[Ask]]) -> tuple[float, float]:

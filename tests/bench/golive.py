@@ -29,7 +29,7 @@ waitress.serve(app, host="127.0.0.1", port={port})
 PEER_CONF = """
 daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log stderr crit; load_module {module};
 {user}
-events {{ worker_connections 64; }}
+worker_rlimit_nofile 8192; events {{ worker_connections 4096; }}
 rtmp {{ server {{ listen 127.0.0.1:{port};
   application live {{ live on; hls {hls}; hls_path {folder}/hls; hls_fragment 1s; }} }} }}
 """

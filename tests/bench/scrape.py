@@ -3,6 +3,7 @@
 import statistics
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import worker
 from app import create_app
@@ -12,17 +13,26 @@ from tests.bench.table import Row
 from tests.channels import write_channels
 from tests.conftest import installation
 
-CHANNELS, DELIVERIES, WEBHOOKS = 10_000, 100_000, 20
+WEBHOOKS = 20
 
 
-def rows(folder: Path, rounds: int) -> list[Row]:
-    none = scrapes(folder / "none", rounds, 0, 1)
-    full = f"a scrape with {CHANNELS:,} channels and {DELIVERIES:,} deliveries"
+class Extent(NamedTuple):
+    channels: int
+    deliveries: int
+
+
+WHOLE = Extent(10_000, 100_000)
+QUICK = Extent(100, 1_000)
+
+
+def rows(folder: Path, rounds: int, extent: Extent = WHOLE) -> list[Row]:
+    none = scrapes(folder / "none", rounds, Extent(0, 0), 1)
+    full = f"a scrape with {extent.channels:,} channels and {extent.deliveries:,} deliveries"
     cases = {"1 % of them pending": 100, "all of them pending": 1}
     return [
         (
             f"{full}, {said}",
-            scrapes(folder / str(every), rounds, DELIVERIES, every),
+            scrapes(folder / str(every), rounds, extent, every),
             none,
             "ms",
             "nothing there",
@@ -31,16 +41,16 @@ def rows(folder: Path, rounds: int) -> list[Row]:
     ]
 
 
-def scrapes(folder: Path, rounds: int, deliveries: int, every: int) -> list[float]:
+def scrapes(folder: Path, rounds: int, extent: Extent, every: int) -> list[float]:
     """Milliseconds of a scrape, the median of twenty, in each round; one in `every` delivery is pending."""
     config = installation(folder)
     make_folders(config)
     bind(config.database_url)
     migrate()
     with database.connection_context():
-        if deliveries:
-            write_channels(CHANNELS, utcnow())
-            write_deliveries(deliveries, every)
+        if extent.deliveries:
+            write_channels(extent.channels, utcnow())
+            write_deliveries(extent.deliveries, every)
         worker.build(config)._pulse()
         client = create_app(config).test_client()
         return [statistics.median(timed(client) for _ in range(20)) for _ in range(rounds)]

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from peewee import sqlite3
-
 from config import Config
 from tests.box import TOKEN_ID, TOKEN_SECRET
 from tests.faults.history import History
+from tests.reading import rows
 from tests.receiver import Answer, Receiver, Request
 from tests.waiting import until
 
@@ -91,13 +90,8 @@ class Witness:
         return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, json.loads(text or b"null"))
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        """From the database file, read beside whoever writes it."""
-        path = self.config.database_url.removeprefix("sqlite:///")
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        """From the database, read beside whoever writes it."""
+        return rows(self.config.database_url, sql, *values)
 
     def webhooks(self) -> dict[str, tuple[str, set[str]]]:
         """Those that were answered with 201: their path and their events, by id."""

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from tests.box import short_folder
+from tests.interrupts import hear_ctrl_c
 from tests.screens.camera import camera
 from tests.screens.pages import PAGES, Page
 from tests.screens.world import World, say, world
@@ -29,9 +30,7 @@ def main() -> int:
     if asked.list or not pages:
         print(*(page.name for page in pages or PAGES), sep="\n")
         return 0 if pages else 2
-    # Clean up as after Ctrl-C. In the background of a shell that one is ignored, and by the box too, which it stops.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.default_int_handler)
+    hear_ctrl_c(signal.SIGTERM)
     try:
         with short_folder() as own, world(own, on_air=any("{" in page.path for page in pages)) as here:
             wrong = photograph(here, pages, asked.folder)

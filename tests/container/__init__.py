@@ -1,0 +1,1 @@
+"""The Dockerfile and compose.yml, carried out without an engine: script/container-test."""
