@@ -86,7 +86,7 @@ def test_pictures_move_too(keeper, ended, far, config, client):
     folder = config.media_dir / channel.id
     for name in ("thumbnail.jpg", "storyboard-0.jpg", "storyboard.vtt"):
         (folder / name).write_bytes(b"x")
-    videos.pictured(channel.id, f"{channel.id}/thumbnail.jpg", "main")
+    videos.pictured(channel.id, f"{channel.id}/thumbnail.jpg", config.node)
     work(keeper)
     assert {"thumbnail.jpg", "storyboard-0.jpg", "storyboard.vtt"} <= objects(far, channel)
     base = f"{far.url}/videos/live/{channel.id}"
@@ -116,11 +116,11 @@ def test_what_has_just_moved_stays_for_who_is_watching(keeper, ended, config, mo
     work(keeper)
     assert "moved" in again(channel).kept
     assert segments(here(config, channel)) == 4
-    assert channel.id in Chore.waiting("main")
+    assert channel.id in Chore.waiting(config.node)
     monkeypatch.setattr(moving, "STAYS", timedelta(0))
     work(keeper)
     assert here(config, channel) == {MOVED}
-    assert Chore.waiting("main") == {}
+    assert Chore.waiting(config.node) == {}
 
 
 def test_a_channel_that_runs_or_is_signed_stays_on_the_box(keeper, world, ended, far, config, client):
@@ -289,7 +289,7 @@ def test_a_recording_that_is_made_while_the_catch_up_moves_is_not_taken_for_move
         monkeypatch.setattr(videos, "moved", moved)
         keeper.do_a_job()
         keeper.do_chores()
-        assert Chore.waiting("main") == {}
+        assert Chore.waiting(config.node) == {}
         said.append(moved(*asked))
         return said[0]
 
