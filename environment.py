@@ -156,6 +156,14 @@ class Reader:
             self.problems.append(f"{name} must be a program that can be run; {value!r} is not.")
         return found
 
+    def matching(self, name: str, pattern: str, what: str) -> str | None:
+        value = self.text(name, "")
+        if not value:
+            return None
+        if not re.fullmatch(pattern, value):
+            self.problems.append(f"{name} must be {what}, matching {pattern}, not {value!r}.")
+        return value
+
     def secret(self, name: str, pattern: str) -> str | None:
         """The variable, or the content of the file that NAME_FILE names. Its value is never printed."""
         value, file = self.environ.get(name), self.environ.get(f"{name}_FILE")

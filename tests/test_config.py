@@ -248,3 +248,43 @@ def test_a_password_of_nobody_is_refused_and_not_told(url, driver):
     [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)
     assert told.startswith("DATABASE_PASSWORD is set, so DATABASE_URL must name a user without one")
     assert SECRET not in told
+
+
+STORE = {"S3_BUCKET": "videos", "S3_PUBLIC_URL": "https://videos.example/"}
+
+
+def test_a_store_has_a_prefix_that_ends_with_a_slash_and_keys_from_files(tmp_path):
+    assert from_env({"MEDIA_SERVER": "none"}).store is None
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    given = {"S3_PREFIX": "live/one", "S3_ACCESS_KEY": "AKIA", "S3_SECRET_KEY_FILE": str(tmp_path / "key")}
+    config = from_env({"MEDIA_SERVER": "none"} | STORE | given)
+    assert (config.store.prefix, config.store.secret_key) == ("live/one/", SECRET)
+    assert config.store.url == "https://videos.example/live/one"
+    assert (config.store.endpoint, config.store.region) == (None, None)
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_BUCKET", "a b"),
+        ("S3_PREFIX", "../x"),
+        ("S3_PREFIX", "x" * 60 + "!"),
+        ("S3_ENDPOINT", "minio:9000"),
+        ("S3_PUBLIC_URL", ""),
+        ("S3_PUBLIC_URL", "https://videos.example/$channel;"),
+        ("S3_ACCESS_KEY", "AKIA"),
+        ("PUBLIC_URL", "https://live.example"),
+    ],
+)
+def test_a_store_that_could_not_work_stops_the_start(name, value):
+    changed = {"S3_PUBLIC_URL": "http://videos.example"} if name == "PUBLIC_URL" else {}
+    [problem] = problems(**STORE | changed | {name: value})
+    assert problem.startswith("S3_PUBLIC_URL" if changed else name)
+
+
+def test_a_store_without_its_client_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("config.find_spec", lambda _: None)
+    assert problems(**STORE) == [
+        "S3_BUCKET needs boto3: pip install -r requirements-s3.txt (script/server does it)."
+    ]

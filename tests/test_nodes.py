@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import peewee
 import pytest
 
+import worker
 from config import ConfigError, from_env
 from db import run
 from errors import NotFoundError, NotPossibleError
@@ -234,6 +235,23 @@ def test_a_second_box_of_one_name_is_told(member, now):
     other.entered = True  # before the first one took its name
     with pytest.raises(DisplacedError, match="Set NODE"):
         other.beat(now)
+
+
+def test_a_node_beats_only_while_its_media_server_answers_and_its_worker_comes_round(app, config, member):
+    one = worker.build(config)
+    one.member, one.media_seen_at = member("a"), 1.0
+
+    def beaten() -> bool:
+        before = Node.one("name = 'a'").beats
+        one._beat()
+        return Node.one("name = 'a'").beats == before + 1
+
+    assert beaten()
+    one.media_problem = "refused"
+    assert not beaten()
+    one.media_problem = ""
+    one.ticked_at -= worker.STUCK_S
+    assert not beaten()
 
 
 def test_a_node_that_was_forgotten_while_it_was_away_enters_again(member, now):
