@@ -33,7 +33,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """The S3-compatible store that finished videos move to (docs/storage.md). Without keys boto3 looks for some."""
+    """The S3-compatible store that finished videos move to. Without keys boto3 looks for some."""
 
     bucket: str
     public_url: str  # of the bucket's root, as viewers reach it; without a slash at its end
@@ -186,6 +186,16 @@ class Config:
 def from_env(environ: Mapping[str, str]) -> Config:
     """Read and check all settings; raises ConfigError that names every bad variable."""
     env = Reader(environ)
+    config = _read(env)
+    _check(env, config)
+    if config.media_server == "srs":
+        _check_srs(env, config)
+    if env.problems:
+        raise ConfigError(sorted(set(env.problems)))
+    return config
+
+
+def _read(env: Reader) -> Config:
     data_dir = env.folder("DATA_DIR", "var")
     host, port = env.host("HOST", "127.0.0.1"), env.port("PORT", 8000)
     http_port, rtmp_port = env.port("HTTP_PORT", 8080), env.port("RTMP_PORT", 1935)
@@ -209,7 +219,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         env.problems.append(f"NODE={node} needs DATABASE_URL=postgresql://..., which all nodes have.")
     if media_server == "none" and is_on_server(database_url):
         node = ""
-    config = Config(
+    return Config(
         host=host,
         port=port,
         http_port=http_port,
@@ -232,23 +242,8 @@ def from_env(environ: Mapping[str, str]) -> Config:
         capacity=env.count("CAPACITY", None, MOST_PUBLISHERS),
         web_processes=env.count("WEB_PROCESSES", 1, MOST_WEB_PROCESSES),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
-        user_limits={
-            "max_channels": env.limit("USER_MAX_CHANNELS"),
-            "max_live": env.limit("USER_MAX_LIVE"),
-            "max_duration": env.limit("USER_MAX_DURATION"),
-            "max_bitrate": env.limit("USER_MAX_BITRATE"),
-            "max_height": env.limit("USER_MAX_HEIGHT"),
-            "max_storage": env.limit("USER_MAX_STORAGE"),
-        },
-        kept_for={
-            "events": env.days("RETENTION_EVENTS_DAYS", 30),
-            "audit": env.days("RETENTION_AUDIT_DAYS", 90),
-            "sessions": env.days("RETENTION_SESSIONS_DAYS", 365),
-            "channels": env.days("RETENTION_CHANNELS_DAYS", None),
-            "analytics": env.days("RETENTION_ANALYTICS_DAYS", 90),
-            "analytics_hourly": env.days("RETENTION_ANALYTICS_HOURLY_DAYS", 1095),
-            "videos": env.days("RETENTION_VIDEOS_DAYS", None),
-        },
+        user_limits=_user_limits(env),
+        kept_for=_kept_for(env),
         disk_min_free=env.limit("DISK_MIN_FREE"),
         store=_store(env),
         tls_cert=tls_cert,
@@ -261,35 +256,65 @@ def from_env(environ: Mapping[str, str]) -> Config:
         token_id=env.secret("LIVE_TOKEN_ID", r"[A-Za-z0-9._-]{1,64}"),
         token_secret=env.secret("LIVE_TOKEN_SECRET", r"[\x21-\x7e]{16,256}"),
     )
+
+
+def _user_limits(env: Reader) -> dict[str, int | None]:
+    """Of an account without a user."""
+    return {
+        "max_channels": env.limit("USER_MAX_CHANNELS"),
+        "max_live": env.limit("USER_MAX_LIVE"),
+        "max_duration": env.limit("USER_MAX_DURATION"),
+        "max_bitrate": env.limit("USER_MAX_BITRATE"),
+        "max_height": env.limit("USER_MAX_HEIGHT"),
+        "max_storage": env.limit("USER_MAX_STORAGE"),
+    }
+
+
+def _kept_for(env: Reader) -> dict[str, timedelta | None]:
+    return {
+        "events": env.days("RETENTION_EVENTS_DAYS", 30),
+        "audit": env.days("RETENTION_AUDIT_DAYS", 90),
+        "sessions": env.days("RETENTION_SESSIONS_DAYS", 365),
+        "channels": env.days("RETENTION_CHANNELS_DAYS", None),
+        "analytics": env.days("RETENTION_ANALYTICS_DAYS", 90),
+        "analytics_hourly": env.days("RETENTION_ANALYTICS_HOURLY_DAYS", 1095),
+        "videos": env.days("RETENTION_VIDEOS_DAYS", None),
+    }
+
+
+def _check(env: Reader, config: Config) -> None:
+    """What one setting says of another."""
     env.together("LIVE_TOKEN_ID", config.token_id, "LIVE_TOKEN_SECRET", config.token_secret)
-    env.together("TLS_CERT", tls_cert, "TLS_KEY", tls_key)
-    ports = {"PORT": port}
-    if media_server != "none":
-        ports |= {"HTTP_PORT": http_port, "RTMP_PORT": rtmp_port}
-        ports |= {"RTMPS_PORT": config.rtmps_port} if config.has_rtmps else {}
-    elif tls_cert:
+    env.together("TLS_CERT", config.tls_cert, "TLS_KEY", config.tls_key)
+    if config.tls_cert and config.media_server == "none":
         env.problems.append(
             "TLS_CERT needs a MEDIA_SERVER: it is nginx that speaks TLS. Without one, put a proxy in front."
         )
-    if config.store and public_url.startswith("https:") and not config.store.public_url.startswith("https:"):
+    store, page = config.store, config.public_url
+    if store and page.startswith("https:") and not store.public_url.startswith("https:"):
         env.problems.append("S3_PUBLIC_URL must be https, as PUBLIC_URL is: browsers refuse to mix them.")
-    if media_server == "srs":
+    ports: dict[str, int | None] = {"PORT": config.port}
+    if config.media_server != "none":
+        ports |= {"HTTP_PORT": config.http_port, "RTMP_PORT": config.rtmp_port}
+    if config.has_rtmps:
+        ports |= {"RTMPS_PORT": config.rtmps_port}
+    if config.media_server == "srs":
         ports |= {"SRS_API_PORT": config.srs_api_port}
-        # Of UDP, where the numbers of the others are free.
-        env.distinct({"SRS_SRT_PORT": config.srs_srt_port, "SRS_WHIP_PORT": config.srs_whip_port})
-        if config.srs is None and not env.text("SRS", ""):
-            env.problems.append(
-                f"MEDIA_SERVER=srs needs SRS 5 or 6: it is not at {SRS_BUILT_AT}, nor is there a program srs. "
-                "Install it, and set SRS to where it is."
-            )
-        if config.media_bind and (config.srs_srt_port or config.srs_whip_port):
-            env.problems.append(
-                "MEDIA_BIND cannot be kept with SRS_SRT_PORT or SRS_WHIP_PORT: SRS listens everywhere for these."
-            )
     env.distinct(ports | {"HOOK_PORT": config.hook_port})
-    if env.problems:
-        raise ConfigError(sorted(set(env.problems)))
-    return config
+
+
+def _check_srs(env: Reader, config: Config) -> None:
+    # Of UDP, where the numbers of the others are free.
+    env.distinct({"SRS_SRT_PORT": config.srs_srt_port, "SRS_WHIP_PORT": config.srs_whip_port})
+    if config.srs is None and not env.text("SRS", ""):
+        env.problems.append(
+            f"MEDIA_SERVER=srs needs SRS 5 or 6: it is not at {SRS_BUILT_AT}, nor is there a program srs. "
+            "Install it, and set SRS to where it is."
+        )
+    if config.media_bind and (config.srs_srt_port or config.srs_whip_port):
+        env.problems.append(
+            "MEDIA_BIND cannot be kept with SRS_SRT_PORT or SRS_WHIP_PORT: SRS listens everywhere for these."
+        )
 
 
 def _store(env: Reader) -> StoreSettings | None:
@@ -306,7 +331,11 @@ def _store(env: Reader) -> StoreSettings | None:
     endpoint = env.text("S3_ENDPOINT", "") and env.url("S3_ENDPOINT", "", ("http", "https"))
     name = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
     prefix = env.matching("S3_PREFIX", f"{name}(/{name})*/?", "a path")
-    public_url = env.url("S3_PUBLIC_URL", "", ("http", "https"))
+    if not env.text("S3_PUBLIC_URL", ""):
+        env.problems.append(
+            "S3_PUBLIC_URL goes with S3_BUCKET: it is the address at which viewers reach what is in it."
+        )
+    public_url = env.url("S3_PUBLIC_URL", "https://nowhere.invalid", ("http", "https"))
     if re.search(r"[;{}'\"$\\]", public_url):
         env.problems.append("S3_PUBLIC_URL must not hold quotes or any of ; { } $ \\ (nginx reads it).")
     return StoreSettings(
