@@ -124,6 +124,8 @@ class Keeper:
     def do_chores(self) -> float:
         waiting = Chore.waiting(self.node)
         for channel_id, newest in waiting.items():
+            if self.stopping.is_set():
+                break
             try:
                 if self._tend(channel_id):
                     Chore.done(channel_id, newest, self.node)
@@ -331,6 +333,8 @@ class Keeper:
         for session in sessions:
             channel, mono = session.channel, time.monotonic()
             due_at = self.pictured_at.get(channel.id, float("-inf")) + channel.thumb_interval
+            if self.stopping.is_set():
+                break
             if channel.status == Status.LIVE and mono >= due_at and self._take(session):
                 self.pictured_at[channel.id] = mono
         return IDLE_S

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -114,13 +114,17 @@ class RollCall:
         self.beats, self.looked_at = dict(beats), mono
         return [name for name, silence in self.silent_s.items() if silence >= SILENT_S]
 
-    def step(self, own: str, unpublish: Any, now: datetime, mono: float) -> None:
+    def step(
+        self, own: str, unpublish: Any, now: datetime, mono: float, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
         """Say of others that they are lost, and end what they had. Whoever was killed half-way is followed by the
-        next one, for the sessions are found by the node that is lost."""
+        next one, for the sessions are found by the node that is lost. `go_on`: see reconcile."""
         beats = dict(run("SELECT name, beats FROM node WHERE lost_at IS NULL AND name != ?", own))
         for name in self.silent(beats, mono):
             lose(name, beats[name], now)
         for session in left_behind():
+            if not go_on():
+                break
             unpublish(session.connection, "lost", now, session.silent_since or session.last_byte_at)
 
 
