@@ -15,7 +15,7 @@ from pathlib import Path
 import peewee
 
 from config import Config
-from db import connection, to_ms, utcnow
+from db import database, to_ms, utcnow
 from live import videos
 from live.links import Links
 from media import index, pictures, remains, remux, storage
@@ -384,13 +384,14 @@ class Loop(threading.Thread):
         self.woken = threading.Event()
 
     def run(self) -> None:
-        with connection():
-            while not self.stopping.is_set():
-                self.woken.wait(self._once())
-                self.woken.clear()
+        while not self.stopping.is_set():
+            self.woken.wait(self._once())
+            self.woken.clear()
+        database.close()
 
     def _once(self) -> float:
         try:
+            database.connect(reuse_if_open=True)  # it may be away just when this thread begins
             return self.step()
         except (peewee.DatabaseError, OSError) as error:
             log.error("%s: %s: %s", self.name, type(error).__name__, error)

@@ -1,13 +1,15 @@
 """The keeper, over what a packager has left on disk: what is made, what stays, what goes."""
 
 import shutil
+import threading
 from datetime import timedelta
 from pathlib import Path
 
+import peewee
 import pytest
 
 import keeper as keeping
-from db import utcnow
+from db import database, utcnow
 from keeper import Keeper
 from live import videos
 from live.retention import forget
@@ -325,3 +327,23 @@ def test_a_running_broadcast_that_is_kept_counts_as_storage(broadcast, client):
     assert client.post("/v1/live", json={"name": "x"}).status_code == 403
     client.put(f"/v1/live/{channel.id}", json={"catchup": False})
     assert client.post("/v1/live", json={"name": "x"}).status_code == 201
+
+
+def test_a_loop_that_finds_no_database_when_it_begins_tries_again(app, monkeypatch):
+    """The beat of a node is one: without it the node is lost, however well it is."""
+    tries, done, stopping = [], threading.Event(), threading.Event()
+    connect = database.obj.connect
+
+    def away_at_first(**how) -> bool:
+        tries.append(how)
+        if len(tries) == 1:
+            raise peewee.OperationalError("too many connections")
+        return connect(**how)
+
+    monkeypatch.setattr(database.obj, "connect", away_at_first)
+    monkeypatch.setattr(keeping, "IDLE_S", 0.01)
+    loop = keeping.Loop("beat", lambda: done.set() or 0.01, stopping)
+    loop.start()
+    assert done.wait(10)
+    stopping.set()
+    loop.join(10)
