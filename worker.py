@@ -120,12 +120,12 @@ class Worker:
         with open(self.config.run_dir / "worker.lock", "w") as turn:
             if self._await(turn) and self._await_name():
                 self._work()
-        self.keeper.stop()
-        self.dispatcher.stop()
-        self.leaving.set()  # last: until then this node sees to its publishers
-        self.heart.woken.set()
-        if self.heart.is_alive():
-            self.heart.join()
+            self.keeper.stop()
+            self.dispatcher.stop()
+            self.leaving.set()  # last: until then this node sees to its publishers
+            self.heart.woken.set()
+            if self.heart.is_alive():
+                self.heart.join()
         if self.displaced:
             raise nodes.DisplacedError(self.displaced)
         log.info("stopped", extra={"event": "part_stopped"})

@@ -166,10 +166,12 @@ class Member:
         self.box = box
         self.facts = dict(facts)
         self.entered = False
+        self.started: int | None = None  # when it entered: with a copied DATA_DIR two boxes have one id
 
     def enter(self, now: datetime) -> None:
         """Be in the table, with what the settings say now; up with the beat that follows."""
-        values = {"name": self.name, "box": self.box, "started_at": to_ms(now)} | self.facts
+        self.started = to_ms(now)
+        values = {"name": self.name, "box": self.box, "started_at": self.started} | self.facts
         kept = {"beats": 0, "lost_at": to_ms(now), "lost_upto": 0, "draining": False}
         columns = ", ".join(values | kept)
         marks = ", ".join("?" * len(values | kept))
@@ -185,23 +187,21 @@ class Member:
         """A sign of life; whoever was lost is back. Raises DisplacedError."""
         if not self.entered:
             self.enter(now)
-        rows = run(
-            "UPDATE node SET beats = beats + 1 WHERE name = ? AND box = ? RETURNING lost_at",
-            *(self.name, self.box),
-        )
+        mine, who = "name = ? AND box = ? AND started_at = ?", (self.name, self.box, self.started)
+        rows = run(f"UPDATE node SET beats = beats + 1 WHERE {mine} RETURNING lost_at", *who)  # noqa: S608
         if not rows:
             if run("SELECT 1 FROM node WHERE name = ?", self.name):
                 raise DisplacedError(taken(self.name))
             self.entered = False  # somebody has removed it while it was away
         elif rows[0][0] is not None:
-            run("UPDATE node SET lost_at = NULL WHERE name = ? AND box = ?", self.name, self.box)
+            run(f"UPDATE node SET lost_at = NULL WHERE {mine}", *who)  # noqa: S608
             log.info("node %s is up", self.name, extra=about("node_up", self.name))
 
 
 def taken(name: str) -> str:
     return (
-        f"Another box with this database is the node {name!r}. Set NODE to a name of this one's own, or stop "
-        "the other one."
+        f"Another box with this database is the node {name!r} now, or one with a copy of this DATA_DIR. Set NODE to a "
+        "name of this one's own, or stop the other one."
     )
 
 

@@ -236,6 +236,14 @@ def test_a_second_box_of_one_name_is_told(member, now):
         other.beat(now)
 
 
+def test_of_two_boxes_with_a_copy_of_one_data_dir_the_later_one_works(member, now):
+    earlier, later = member("a"), Member("a", "box of a", NOWHERE | {"public_url": "", "rtmp_url": ""})
+    later.beat(now + after(seconds=1))
+    with pytest.raises(DisplacedError, match="copy of this DATA_DIR"):
+        earlier.beat(now)
+    later.beat(now)
+
+
 def test_a_node_that_was_forgotten_while_it_was_away_enters_again(member, now):
     a = member("a")
     run("DELETE FROM node")
