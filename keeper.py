@@ -112,10 +112,9 @@ class Keeper:
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
             known = {channel.id: channel for channel in Channel.some("id IN (?)", some)}
+            ChannelNode.has(known, self.node)
             for name in some:
                 channel = known.get(name)
-                if channel:
-                    ChannelNode.has(name, self.node)
                 if channel is None or (channel.over and not videos.is_decided(channel, None)):
                     Chore.create(channel_id=name, node=self.node)
 

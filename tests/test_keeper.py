@@ -9,7 +9,7 @@ import peewee
 import pytest
 
 import keeper as keeping
-from db import database, utcnow
+from db import database, run, utcnow
 from keeper import Keeper
 from live import videos
 from live.retention import forget
@@ -299,6 +299,21 @@ def test_folders_of_channels_that_are_no_more_go(keeper, broadcast, lifecycle, c
     work(keeper)
     assert not lost.exists()
     assert (config.media_dir / stays.id).exists()
+
+
+def test_what_is_known_to_be_on_disk_is_not_written_down_again(keeper, broadcast, monkeypatch):
+    """Thousands of folders are looked at every ten minutes, in the thread that sees to publishers."""
+    mine = broadcast()
+    run("DELETE FROM channel_node")
+    keeper.find_orphans()
+    assert run("SELECT channel_id, node FROM channel_node") == [(mine.id, "main")]
+    execute, said = database.obj.execute_sql, []
+    monkeypatch.setattr(
+        database.obj, "execute_sql", lambda sql, *more: said.append(sql) or execute(sql, *more)
+    )
+    keeper.find_orphans()
+    assert said
+    assert all(sql.startswith("SELECT") for sql in said)
 
 
 def test_what_one_channel_fails_at_holds_up_no_other(keeper, broadcast, lifecycle, monkeypatch):
