@@ -40,9 +40,7 @@ class Child:
             self.began, self.pid = mono, _forked(self.part, serve)
         except OSError as error:  # no room for one more: those that are there go on
             self.start_at = mono + NO_ROOM_S
-            log.error(
-                "process %d of web cannot be started: %s", self.part + 1, error, extra={"event": "web_died"}
-            )
+            log.error("process %d of web cannot be started: %s", self.part + 1, error)
 
     def reap(self, mono: float) -> int | None:
         """How it ended, if it has; then it is to be started again, later each time it dies at once."""
