@@ -9,11 +9,11 @@ RUN apt-get update \
 WORKDIR /opt/livestream
 
 FROM base AS made
-COPY requirements.txt requirements-postgresql.txt ./
+COPY requirements.txt requirements-postgresql.txt requirements-s3.txt ./
 COPY script/ script/
 COPY web/package.json web/package-lock.json web/
-# No such server: the address only says that PostgreSQL's driver is wanted.
-RUN DATABASE_URL=postgresql://nowhere/none script/server --set-up-only
+# No such server and bucket: they only say that PostgreSQL's driver and the store's client are wanted.
+RUN S3_BUCKET=none DATABASE_URL=postgresql://nowhere/none script/server --set-up-only
 COPY . .
 # Again, to compile what has come. A page without its player is no reason to refuse a start, but one to refuse an image.
 # npm, which has made that, stays here.

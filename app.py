@@ -228,7 +228,7 @@ def check_processes(config: Config) -> None:
     """Here and not in config.py: commands read the same settings without those that script/server gives its parts."""
     if config.web_processes > 1 and config.worker == "inside":
         raise ConfigError(
-            ["WEB_PROCESSES needs WORKER=apart (script/server sets it): a thread would be in each of them."]
+            ["WEB_PROCESSES needs WORKER=apart (script/server sets it): each would have a worker inside."]
         )
 
 

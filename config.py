@@ -1,11 +1,13 @@
 """Settings: read once from the environment, checked as a whole, then frozen (contract, section 9)."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from environment import Reader
 
 MEDIA_SERVERS = ("nginx-rtmp", "srs", "none")
 MOST_WEB_PROCESSES = 32
+MOST_PUBLISHERS = 100_000
 LOG_FORMATS = ("auto", "text", "json")
 SRS_BUILT_AT = "/usr/local/srs/objs/srs"  # where its own instructions put it
 SRS_HOOK_PORT = 8001
@@ -26,6 +29,24 @@ class ConfigError(Exception):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """The S3-compatible store that finished videos move to (docs/storage.md). Without keys boto3 looks for some."""
+
+    bucket: str
+    public_url: str  # of the bucket's root, as viewers reach it; without a slash at its end
+    prefix: str  # of every object; empty, or with a slash at its end
+    endpoint: str | None
+    region: str | None
+    access_key: str | None = field(repr=False)
+    secret_key: str | None = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """What an address of a moved file begins with, as /play does for the others."""
+        return f"{self.public_url}/{self.prefix}".rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,7 @@ class Config:
     user_limits: Mapping[str, int | None] = field(default_factory=dict)  # of an account without a user
     kept_for: Mapping[str, timedelta | None] = field(default_factory=dict)  # by kind of row; None is for ever
     disk_min_free: int | None = None  # MB; None: see media/disk.py
+    store: StoreSettings | None = None
     tls_cert: Path | None = None  # with it the public port speaks HTTPS, and there is RTMPS
     tls_key: Path | None = None
     rtmps_port: int = 1936
@@ -207,7 +229,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
         transcode_cores=env.cores("TRANSCODE_CORES", max(0.5, usable_cores() - 1.0)),
         node=node,
         region=env.word("REGION", ""),
-        capacity=env.limit("CAPACITY") or None,
+        capacity=env.count("CAPACITY", None, MOST_PUBLISHERS),
         web_processes=env.count("WEB_PROCESSES", 1, MOST_WEB_PROCESSES),
         log_format=env.choice("LOG_FORMAT", LOG_FORMATS, "auto"),
         user_limits={
@@ -228,6 +250,7 @@ def from_env(environ: Mapping[str, str]) -> Config:
             "videos": env.days("RETENTION_VIDEOS_DAYS", None),
         },
         disk_min_free=env.limit("DISK_MIN_FREE"),
+        store=_store(env),
         tls_cert=tls_cert,
         tls_key=tls_key,
         rtmps_port=env.port("RTMPS_PORT", 1936),
@@ -248,6 +271,8 @@ def from_env(environ: Mapping[str, str]) -> Config:
         env.problems.append(
             "TLS_CERT needs a MEDIA_SERVER: it is nginx that speaks TLS. Without one, put a proxy in front."
         )
+    if config.store and public_url.startswith("https:") and not config.store.public_url.startswith("https:"):
+        env.problems.append("S3_PUBLIC_URL must be https, as PUBLIC_URL is: browsers refuse to mix them.")
     if media_server == "srs":
         ports |= {"SRS_API_PORT": config.srs_api_port}
         # Of UDP, where the numbers of the others are free.
@@ -265,6 +290,34 @@ def from_env(environ: Mapping[str, str]) -> Config:
     if env.problems:
         raise ConfigError(sorted(set(env.problems)))
     return config
+
+
+def _store(env: Reader) -> StoreSettings | None:
+    bucket = env.matching("S3_BUCKET", r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", "the name of a bucket")
+    if bucket is None:
+        return None
+    access_key = env.secret("S3_ACCESS_KEY", r"[\x21-\x7e]{1,512}")
+    secret_key = env.secret("S3_SECRET_KEY", r"[\x21-\x7e]{1,512}")
+    env.together("S3_ACCESS_KEY", access_key, "S3_SECRET_KEY", secret_key)
+    if not find_spec("boto3"):
+        env.problems.append(
+            "S3_BUCKET needs boto3: pip install -r requirements-s3.txt (script/server does it)."
+        )
+    endpoint = env.text("S3_ENDPOINT", "") and env.url("S3_ENDPOINT", "", ("http", "https"))
+    name = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+    prefix = env.matching("S3_PREFIX", f"{name}(/{name})*/?", "a path")
+    public_url = env.url("S3_PUBLIC_URL", "", ("http", "https"))
+    if re.search(r"[;{}'\"$\\]", public_url):
+        env.problems.append("S3_PUBLIC_URL must not hold quotes or any of ; { } $ \\ (nginx reads it).")
+    return StoreSettings(
+        bucket=bucket,
+        public_url=public_url,
+        prefix=f"{prefix.rstrip('/')}/" if prefix else "",
+        endpoint=endpoint or None,
+        region=env.matching("S3_REGION", r"[A-Za-z0-9-]+", "the name of a region"),
+        access_key=access_key,
+        secret_key=secret_key,
+    )
 
 
 def usable_cores() -> int:

@@ -43,12 +43,13 @@ FOLD = """
     WITH gone AS (
         DELETE FROM channel_count WHERE ctid IN (
             SELECT counted.ctid FROM channel_count AS counted
-              JOIN (SELECT account_id, tag, status FROM channel_count GROUP BY account_id, tag, status
-                    HAVING COUNT(*) > 1 OR SUM(n) = 0) AS several USING (account_id, tag, status)
+              JOIN (SELECT DISTINCT account_id, tag, status FROM channel_count WHERE fresh) AS changed
+             USING (account_id, tag, status)
                FOR UPDATE OF counted SKIP LOCKED)
         RETURNING account_id, tag, status, n)
-    INSERT INTO channel_count (account_id, tag, status, n)
-    SELECT account_id, tag, status, SUM(n) FROM gone GROUP BY account_id, tag, status HAVING SUM(n) != 0
+    INSERT INTO channel_count (account_id, tag, status, n, fresh)
+    SELECT account_id, tag, status, SUM(n), false FROM gone
+     GROUP BY account_id, tag, status HAVING SUM(n) != 0
 """
 SETTINGS = {
     "lock_timeout": "5s",  # as long as a writer waits on SQLite

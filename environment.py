@@ -61,8 +61,10 @@ class Reader:
             return None
         return int(value)
 
-    def count(self, name: str, default: int, most: int) -> int:
-        value = self.text(name, str(default))
+    def count(self, name: str, default: int | None, most: int) -> int | None:
+        value = self.text(name, "")
+        if not value:
+            return default
         if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
             self.problems.append(f"{name} must be a whole number from 1 to {most}, not {value!r}.")
             return default
@@ -153,6 +155,14 @@ class Reader:
         if not found:
             self.problems.append(f"{name} must be a program that can be run; {value!r} is not.")
         return found
+
+    def matching(self, name: str, pattern: str, what: str) -> str | None:
+        value = self.text(name, "")
+        if not value:
+            return None
+        if not re.fullmatch(pattern, value):
+            self.problems.append(f"{name} must be {what}, matching {pattern}, not {value!r}.")
+        return value
 
     def secret(self, name: str, pattern: str) -> str | None:
         """The variable, or the content of the file that NAME_FILE names. Its value is never printed."""

@@ -30,6 +30,7 @@ from models import Channel, Session, Status
 from models_chores import Chore
 from models_nodes import ChannelNode
 from models_search import Video, VideoType
+from mover import Mover, just_moved
 
 log = logging.getLogger("keeper")
 
@@ -37,6 +38,7 @@ IDLE_S = 1.0
 # Viewers are that far behind, and may have paused.
 LIVE_STAYS_S = 30.0
 PACKAGER_LATE_S = 3.0
+STOPS_S = 10.0  # a store may let us wait for longer; what it has half of is sent again
 TRIES = 3
 AT_ONCE = 500
 
@@ -61,12 +63,15 @@ class Keeper:
         self.ended_at: dict[str, float] = {}
         self.pictured_at: dict[str, float] = {}
         self.pictured: dict[str, int] = {}
+        self.mover = Mover(config, self.guard, self.stopping)
         steps = {"chores": self.do_chores, "jobs": self.do_a_job, "pictures": self.take_pictures}
+        steps |= {"moves": self.mover.step} if self.mover.store else {}
         self.loops = [Loop(name, step, self.stopping) for name, step in steps.items()]
 
     def start(self) -> None:
         for runner in (self.jobs, self.camera):
             runner.end_leftover()
+        self.mover.start()
         for loop in self.loops:
             loop.start()
 
@@ -80,7 +85,7 @@ class Keeper:
             loop.woken.set()
         for loop in self.loops:
             if loop.is_alive():
-                loop.join()
+                loop.join(STOPS_S)
 
     # The worker's sweep.
 
@@ -100,7 +105,7 @@ class Keeper:
             channel = session.channel
 
             def tell(before: Job, after: Job, channel_id: str = channel.id) -> None:
-                if said := told_of(before, after):
+                if said := index.told_of(before, after):
                     videos.storage_changed(channel_id, *said, self.guard.words, now)
 
             folder, wanted = self.media_dir / channel.id / session.id, Job.wanted_by(channel)
@@ -127,6 +132,7 @@ class Keeper:
                 break
             try:
                 if self._tend(channel_id):
+                    self.mover.hand_on(channel_id)
                     Chore.done(channel_id, newest, self.node)
                     self.ended_at.pop(channel_id, None)
             except OSError as error:  # of its files; those of others may be well
@@ -198,24 +204,28 @@ class Keeper:
         remains.close_live(folder)
 
     def _tend_ended(self, channel: Channel, folder: Path) -> bool:
-        here = [video for video in videos.of_channel(channel.id) if video.node == self.node]
-        rows = {video.path.rpartition("/")[2]: video for video in here}
+        rows = {video.path.rpartition("/")[2]: video for video in videos.at(channel.id, self.node)}
         pending = {path.name for path, _ in self._unrecorded(channel, folder)}
         removed = channel.catchup and channel.kept.get("catchup", "") is None
         fresh = time.monotonic() - self.ended_at[channel.id] < LIVE_STAYS_S
+        moved = bool(rows) and self.mover.has(channel)
+        goes = moved and just_moved(channel, self.node, utcnow())
+        here = rows.keys() if goes or not moved else set()
         wanted = Wanted(
-            catchup=MASTER_DVR in rows,
+            catchup=MASTER_DVR in here,
             download=MASTER_DVR in rows and rows[MASTER_DVR].asked_at is not None,
             live=fresh and not removed and (folder / SOURCE).exists(),
             drafts=self.working_on == channel.id,
-            recordings=rows.keys() - {MASTER_DVR},
+            recordings=here - {MASTER_DVR},
             sessions=pending,
+            moved=moved,
         )
         remains.tidy(folder, wanted)
         if not wanted.anything:
             videos.not_pictured(channel.id, self.node)
             return not folder.exists()
-        return not (wanted.live or pending or wanted.drafts or self._wants_storyboard(channel, folder))
+        waits = wanted.live or pending or wanted.drafts or goes
+        return not (waits or self._wants_storyboard(channel, folder))
 
     def _unrecorded(self, channel: Channel, folder: Path) -> list[tuple[Path, Index]]:
         """The sessions whose recording is to be made."""
@@ -355,22 +365,6 @@ class Keeper:
                     "no picture of %s this time: %s", channel.id, error, extra={"channelId": channel.id}
                 )
         return True
-
-
-def told_of(before: Job, after: Job) -> tuple[bool, str] | None:
-    """What a timeline says where the room on disk has changed what is done: whether there is enough, and why."""
-    low, was_low = after.kept_to_ms > 0, before.kept_to_ms > 0
-    if low != was_low:
-        return not low, (
-            "The disk is nearly full: nothing more is kept for catch-up and recordings"
-            if low
-            else "The disk has room again: what comes in is kept"
-        )
-    if after.dvr and after.dvr_s < before.dvr_s:
-        return False, "The disk is all but full: DVR is shortened"
-    if after.dvr and after.dvr_s > before.dvr_s and not low:
-        return True, "The disk has room again: DVR grows to its two hours"
-    return None
 
 
 class Loop(threading.Thread):

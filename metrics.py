@@ -28,6 +28,7 @@ from db_sqlite import path_of, wal_bytes
 from live import system, telling
 from media import tls
 from media.disk import least_free
+from models_chores import Stored
 from together import NUMBERS, counts
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -260,6 +261,17 @@ def _worker(last: Mapping[str, Any], config: Config) -> Iterator[Metric]:
         "Recordings, downloads and storyboards that failed, tries included",
         last["jobs_failed"],
     )
+    yield _total(
+        "store_uploads", "Objects that were sent to the S3-compatible store", last["store"]["uploads"]
+    )
+    yield _total(
+        "store_failures",
+        "Times that the store was down or refused, or a file could not be read; each is tried again",
+        last["store"]["failures"],
+    )
+    pending, size = Stored.count()
+    yield _is("store_pending", "Channels whose objects in the store are not yet what they are to be", pending)
+    yield _is("store_bytes", "Size of all objects in the store", size)
     yield _is("renditions", "Renditions that are made now", made["made"])
     yield _is("renditions_left_out", "Renditions that were asked for and are not made", made["left_out"])
     yield _is("transcode_cores", "Processor cores that renditions are expected to take", made["cores"])

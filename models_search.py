@@ -62,6 +62,7 @@ class Video(Row):
     asked_at = UtcField(null=True)  # when its download was last asked for
     download = CharField(null=True)  # "ready" or "failed", null until it has been made
     download_size = BigIntegerField(default=0, constraints=[SQL("DEFAULT 0")])
+    moved_at = UtcField(null=True)  # to the store
 
     @classmethod
     def with_channel(cls) -> ModelSelect:

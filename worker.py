@@ -351,6 +351,7 @@ class Worker:
             "renditions": self.transcoders.count(),
             "disk_level": self.keeper.guard.level,
             "jobs_failed": self.keeper.failures,
+            "store": self.keeper.mover.counted(),
             "playlist_age": self.playlist_age_s,
             "steps_failed": self.steps_failed,
         }

@@ -28,7 +28,7 @@ def move_command(file: Path) -> dict[str, Any]:
 
 
 def index_texts() -> None:
-    for pk, name, tags, description in run("SELECT pk, name, tags, description FROM channel"):
-        fulltext.put("channel", pk, name, json.loads(tags), description)
-    for pk, name, tags in run("SELECT pk, name, tags FROM video"):
-        fulltext.put("video", pk, name, json.loads(tags))
+    channels = run("SELECT pk, name, tags, description FROM channel")
+    fulltext.put_all("channel", ((pk, name, json.loads(tags), text) for pk, name, tags, text in channels))
+    videos = run("SELECT pk, name, tags FROM video")
+    fulltext.put_all("video", ((pk, name, json.loads(tags), "") for pk, name, tags in videos))

@@ -40,7 +40,9 @@ NOT_THE_DEMOS = (
     "HOOK_PORT",
     "LIVE_TOKEN_ID_FILE",
     "LIVE_TOKEN_SECRET_FILE",
+    "NODE",
 )
+STORE = "S3_"  # how its settings begin: nothing of the demo is to be found in a real bucket
 
 
 class DemoError(Exception):
@@ -133,7 +135,7 @@ def on_a_box_of_its_own(config: Config, environ: Mapping[str, str], project: Pat
     )
     folder = Path(tempfile.mkdtemp(prefix="livestream-demo-"))
     folder.chmod(0o711)  # for nginx's workers, who are another user
-    own = {name: value for name, value in environ.items() if name not in NOT_THE_DEMOS}
+    own = settings_of_its_own(environ)
     own |= {"DATA_DIR": str(folder / "data"), "MEDIA_SERVER": "nginx-rtmp", "WEBHOOK_ALLOW_PRIVATE": "1"}
     own |= {"PORT": str(port), "HTTP_PORT": str(http_port), "RTMP_PORT": str(rtmp_port)}
     own["RTMPS_PORT"] = str(rtmps_port)
@@ -163,6 +165,15 @@ def on_a_box_of_its_own(config: Config, environ: Mapping[str, str], project: Pat
             _stop(box)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def settings_of_its_own(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those of the real box that its own may have, too."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in NOT_THE_DEMOS and not name.startswith(STORE)
+    }
 
 
 def _await(config: Config, box: subprocess.Popen[bytes], log: Path) -> None:

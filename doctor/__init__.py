@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from config import Config
-from doctor import certificate, installation, machine, parts, receivers
+from doctor import certificate, installation, machine, parts, receivers, store
 from doctor.finding import Finding, Patient, failed
 
 Check = Callable[[Patient], Iterator[Finding]]
@@ -29,6 +29,7 @@ OF_THE_BOX: dict[str, Check] = {
     "worker": parts.worker,
     "media": parts.media,
     "picture": parts.picture,
+    "store": store.store,
     "webhooks": receivers.webhooks,
     "clock": machine.clock,
 }

@@ -3,7 +3,9 @@
 Where a word stands is its weight: A in a name, B in a tag, D in a description.
 """
 
-from db import Sql, run
+from typing import Any
+
+from db import Sql, database, run
 
 PLACES = ("1A", "2B", "3D")
 WEIGHTS = {"name": "A", "tags": "B", "description": "D"}
@@ -11,20 +13,26 @@ LONGEST_WORD = 500  # characters; PostgreSQL takes up to 2046 bytes
 SHORTEST_PART = 3
 
 
-def put(table: str, pk: int, texts: list[str], name: str) -> None:
-    words = placed(texts)
-    if table == "channel":
-        run(
-            """INSERT INTO channel_text (pk, name, words) VALUES (?, ?, ?::tsvector)
-               ON CONFLICT (pk) DO UPDATE SET name = excluded.name, words = excluded.words""",
-            *(pk, name, words),
-        )
-    else:
-        run(
-            f"""INSERT INTO {table}_text (pk, words) VALUES (?, ?::tsvector)
+PUT = {
+    "channel": """INSERT INTO channel_text (pk, name, words) VALUES (?, ?, ?::tsvector)
+                  ON CONFLICT (pk) DO UPDATE SET name = excluded.name, words = excluded.words""",
+    "video": """INSERT INTO video_text (pk, words) VALUES (?, ?::tsvector)
                 ON CONFLICT (pk) DO UPDATE SET words = excluded.words""",
-            *(pk, words),
-        )
+}
+
+
+def put(table: str, pk: int, texts: list[str], name: str) -> None:
+    run(PUT[table], *_values(table, pk, texts, name))
+
+
+def put_all(table: str, rows: list[tuple[int, list[str], str]]) -> None:
+    """Many at once, which wait for no answers in between: a tenth of the time."""
+    values = [[database.without_nul(value) for value in _values(table, *row)] for row in rows]
+    database.cursor().executemany(PUT[table].replace("?", database.param), values)
+
+
+def _values(table: str, pk: int, texts: list[str], name: str) -> list[Any]:
+    return [pk, name, placed(texts)] if table == "channel" else [pk, placed(texts)]
 
 
 def placed(texts: list[str]) -> str:

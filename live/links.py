@@ -36,6 +36,7 @@ class Links:
     region: str = ""
     srt_url: str | None = None
     whip_url: str | None = None
+    store_url: str | None = None  # where viewers get what has moved to the store
     nodes: Directory = field(default_factory=Directory, compare=False, repr=False)
 
     def at(self, node: str) -> Address:
@@ -60,7 +61,8 @@ class Links:
             peewee.PeeweeException
         ):  # a page that says that the database is away has them as they were
             self.nodes.all()
-        return sorted({self.public_url} | {node.public_url for node in self.nodes.nodes.values()})
+        store = {self.store_url} if self.store_url else set()
+        return sorted({self.public_url} | {node.public_url for node in self.nodes.nodes.values()} | store)
 
     def livestream(self, channel: Channel) -> str | None:
         """The live playlist: only while the channel is live (contract, section 2)."""
@@ -75,8 +77,10 @@ class Links:
         """A file of the channel, on its node."""
         return self.media(f"{channel.id}/{name}", channel.node)
 
-    def media(self, path: str, node: str) -> str:
-        """A file below the DATA_DIR/media of a node."""
+    def media(self, path: str, node: str, *, moved: bool = False) -> str:
+        """A file below the DATA_DIR/media of a node, or one that has moved to the store, where it has the same path."""
+        if moved and self.store_url:
+            return f"{self.store_url}/{path}"
         return f"{self.at(node).public_url}/play/{path}"
 
     def watch(self, channel: Channel, signature: str | None = None) -> str:
@@ -86,7 +90,9 @@ class Links:
 
 def of_box(config: Config) -> Links:
     addresses = {name: getattr(config, name) for name in ADDRESSES}
-    return Links(**addresses, name=config.node, region=config.region)
+    return Links(
+        **addresses, name=config.node, region=config.region, store_url=config.store and config.store.url
+    )
 
 
 def ingest(entrance: Address, stream_token: str) -> dict[str, str]:

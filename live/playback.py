@@ -6,7 +6,7 @@ from typing import Any
 from live import videos
 from live.links import Links
 from live.signing import Signer, signed
-from live.snapshot import kept_urls
+from live.snapshot import kept_urls, storyboard_url
 from models import Channel
 
 
@@ -50,6 +50,6 @@ def _files(channel: Channel, links: Links) -> dict[str, Any]:
     return kept | {
         "livestream_url": live("master.m3u8", there=not channel.over),
         "dvr_url": live("master_dvr.m3u8", there=channel.dvr and not channel.over),
-        "storyboard_url": left("storyboard.vtt", there=seen_again and channel.thumbnail),
+        "storyboard_url": storyboard_url(channel, links) if seen_again else None,
         "download_url": left("catchup.mp4", there=seen_again and videos.is_downloadable(channel)),
     }

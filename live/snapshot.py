@@ -39,10 +39,9 @@ def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
     kept = channel.kept
     if not kept:
         return NOTHING_KEPT
-    nodes = kept.get("node", {})
 
     def url(path: str, what: str) -> str:
-        return links.media(path, nodes.get(what, ONLY_NODE))
+        return kept_url(channel, path, what, links)
 
     catchup, picture = kept.get("catchup"), channel.thumbnail and kept.get("thumbnail")
     return {
@@ -50,6 +49,18 @@ def kept_urls(channel: Channel, links: Links) -> dict[str, Any]:
         "record_url": [url(path, session) for session, path in kept.get("record", {}).items() if path],
         "thumbnail_url": url(picture, "thumbnail") if picture else None,
     }
+
+
+def storyboard_url(channel: Channel, links: Links) -> str | None:
+    """Of a catch-up; made where the channel takes pictures."""
+    path = f"{channel.id}/storyboard.vtt"
+    return kept_url(channel, path, "catchup", links) if channel.thumbnail else None
+
+
+def kept_url(channel: Channel, path: str, what: str, links: Links) -> str:
+    """A file of the "catchup", the "thumbnail" or the recording of a session: on its node, or in the store."""
+    node = channel.kept.get("node", {}).get(what, ONLY_NODE)
+    return links.media(path, node, moved=node in channel.kept.get("moved", {}))
 
 
 def on_air_ms(channel: Channel, session: Session | None, now: datetime) -> int:

@@ -1,12 +1,14 @@
 """What is left of broadcasts: recordings and catch-ups (contract, section 5).
 
 `Channel.kept` says it once more, for the channel object: `{"catchup": path, "record": {session id: path},
-"thumbnail": path, "node": {"catchup", session id or "thumbnail": name}}`, paths below media/ of that node, which is
-"main" where it is not said. A path that is null: decided, and there is none (any more). Triggers write that where a row
-of a video goes, and what follows for the disk (models_chores.py).
+"thumbnail": path, "node": {"catchup", session id or "thumbnail": name}, "moved": {node: milliseconds}}`, paths below
+media/ of that node, which is "main" where it is not said; and since when what that node had is in the store. A path
+that is null: decided, and there is none (any more). Triggers write that where a row of a video goes, and what follows
+for the disk (models_chores.py).
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import audit
@@ -127,6 +129,62 @@ def not_pictured(channel_id: str, node: str) -> None:
             channel.keep()
 
 
+# The store (mover.py). What a node has of a channel moves as a whole: one word for it is enough for all addresses.
+
+
+def may_move(channel: Channel) -> bool:
+    """Nothing comes any more, and everybody may see it. Neither can change again (contract, section 2: update)."""
+    return channel.over and channel.playback == "public"
+
+
+def at(channel_id: str, node: str) -> list[Video]:
+    """The channel's videos that are this node's."""
+    return [each for each in of_channel(channel_id) if each.node == node]
+
+
+def moved_since(channel: Channel, node: str) -> int | None:
+    """In milliseconds: when what this node had of the channel went to the store."""
+    return channel.kept.get("moved", {}).get(node)
+
+
+def moved(channel_id: str, node: str, seen: list[Video], now: datetime) -> bool:
+    """All that this node had of the channel is in the store from now on, if that is still these videos and it has
+    nothing to do for the channel. Its worker sees that the files go."""
+    with database.atomic():
+        channel = Channel.named(channel_id)
+        waits = Chore.one("channel_id = ? AND (node = ? OR node IS NULL)", channel_id, node)
+        if channel is None or waits or not may_move(channel):
+            return False
+        if {video.pk for video in at(channel_id, node)} != {video.pk for video in seen}:
+            return False
+        run("UPDATE video SET moved_at = ? WHERE channel_id = ? AND node = ?", to_ms(now), channel.pk, node)
+        channel.kept = channel.kept | {"moved": channel.kept.get("moved", {}) | {node: to_ms(now)}}
+        channel.keep()
+        Chore.create(channel_id=channel_id, node=node)
+    return True
+
+
+def moved_channels(node: str) -> list[str]:
+    """Those of which this node's videos are in the store."""
+    sql = "SELECT id FROM channel WHERE pk IN (SELECT channel_id FROM video WHERE moved_at IS NOT NULL AND node = ?)"
+    return [channel_id for (channel_id,) in run(sql, node)]
+
+
+def last_moved() -> Video | None:
+    there = Video.with_channel().where(Video.moved_at.is_null(False))
+    return there.order_by(Video.moved_at.desc()).first()
+
+
+def moved_back(channel_id: str, node: str) -> None:
+    """What this node had is here again."""
+    with database.atomic():
+        if channel := Channel.named(channel_id):
+            run("UPDATE video SET moved_at = NULL WHERE channel_id = ? AND node = ?", channel.pk, node)
+            left = {each: since for each, since in channel.kept.get("moved", {}).items() if each != node}
+            channel.kept = channel.kept | {"moved": left}
+            channel.keep()
+
+
 def storage_changed(channel_id: str, enough: bool, what: str, room: str, now: datetime) -> None:
     """Whether what comes in is kept has changed, by what room there is on disk.
 
@@ -193,12 +251,13 @@ def _is_there(video: Video) -> bool:
     return bool(run("SELECT 1 FROM video WHERE pk = ?", video.pk))
 
 
-def next_download(node: str) -> Video | None:
-    """The one of this node that has waited longest."""
+def next_download(node: str, *, moved: bool = False) -> Video | None:
+    """The one of this node that has waited longest, of those whose segments it has, or of those that have moved."""
     if not run("SELECT 1 FROM video WHERE asked_at IS NOT NULL AND download IS NULL LIMIT 1"):
         return None
     wanted = Video.with_channel().where(
-        Video.asked_at.is_null(False) & Video.download.is_null() & (Video.node == node)
+        Video.asked_at.is_null(False) & Video.download.is_null() & (Video.node == node),
+        Video.moved_at.is_null(not moved),
     )
     return wanted.order_by(Video.asked_at).first()
 
@@ -233,7 +292,7 @@ def download_object(video: Video, links: Links) -> dict[str, Any]:
     if video.type == VideoType.RECORD:
         return {
             "status": "ready",
-            "url": links.media(video.path, video.node),
+            "url": links.media(video.path, video.node, moved=video.moved_at is not None),
             "size": video.size,
             "expires_at": None,
         }
@@ -250,8 +309,6 @@ def download_object(video: Video, links: Links) -> dict[str, Any]:
 
 def video_object(video: Video, links: Links) -> dict[str, Any]:
     """The video object of contract section 5."""
-    urls = {
-        "url": links.media(video.path, video.node),
-        "thumbnail_url": video.thumbnail and links.media(video.thumbnail, video.node),
-    }
+    address = partial(links.media, node=video.node, moved=video.moved_at is not None)
+    urls = {"url": address(video.path), "thumbnail_url": video.thumbnail and address(video.thumbnail)}
     return VideoOut().dump(dict(video.__data__) | urls | {"channel_id": video.channel.id})

@@ -190,6 +190,22 @@ def renew_job(
         write_job(folder, after)
 
 
+def told_of(before: Job, after: Job) -> tuple[bool, str] | None:
+    """What a timeline says where the room on disk has changed what is done: whether there is enough, and why."""
+    low, was_low = after.kept_to_ms > 0, before.kept_to_ms > 0
+    if low != was_low:
+        return not low, (
+            "The disk is nearly full: nothing more is kept for catch-up and recordings"
+            if low
+            else "The disk has room again: what comes in is kept"
+        )
+    if after.dvr and after.dvr_s < before.dvr_s:
+        return False, "The disk is all but full: DVR is shortened"
+    if after.dvr and after.dvr_s > before.dvr_s and not low:
+        return True, "The disk has room again: DVR grows to its two hours"
+    return None
+
+
 def read_job(folder: Path) -> Job:
     try:
         return Job(**json.loads((folder / JOB).read_text()))

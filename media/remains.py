@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from media.broadcast import Broadcast, whole
 from media.intake import Intake
 from media.pictures import THUMBNAIL
 from media.playlists import Variant
-from media.storage import SIGNED, taken_in, write_public
+from media.storage import MOVED, SIGNED, taken_in, write_public
 
 DOWNLOAD = "catchup.mp4"
 OF_CATCHUP = re.compile(r"\w+_dvr\.m3u8|storyboard.*")
+SEGMENT = re.compile(r"ses_[0-9a-f]{20}/(?:\d+p/)?\d+\.ts")
 OF_LIVE = re.compile(r"\w+\.m3u8")
 END = "#EXT-X-ENDLIST\n"
 
@@ -34,10 +36,11 @@ class Wanted:
     drafts: bool = False  # of a job that runs now
     recordings: set[str] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
+    moved: bool = False  # to the store: the mark for the media server
 
     @property
     def anything(self) -> bool:
-        return bool(self.catchup or self.live or self.recordings or self.sessions)
+        return bool(self.catchup or self.live or self.recordings or self.sessions or self.moved)
 
 
 def is_taken_in(folder: Path, ingest_dir: Path) -> bool:
@@ -87,6 +90,42 @@ def _source(signals: list[dict]) -> Variant:
     )
 
 
+def to_store(channel: Path, wanted: Wanted) -> dict[str, int]:
+    """The files that move to the store, and their sizes."""
+    files = {str(path.relative_to(channel)): path for path in channel.glob("**/*") if path.is_file()}
+    return {name: path.stat().st_size for name, path in files.items() if is_for_store(name, wanted)}
+
+
+def is_for_store(name: str, wanted: Wanted) -> bool:
+    """Whether a file of a channel belongs there. The one to download does not: it is made here, for a day."""
+    if name == THUMBNAIL:
+        return wanted.catchup or bool(wanted.recordings)
+    if SEGMENT.fullmatch(name) or OF_CATCHUP.fullmatch(name):
+        return wanted.catchup
+    return name in wanted.recordings
+
+
+def in_order(names: Iterable[str]) -> list[list[str]]:
+    """What names others comes after them, so that no playlist ever names what is not there."""
+    parts: list[list[str]] = [[], [], []]
+    for name in names:
+        listing = name.endswith((".m3u8", ".vtt"))
+        parts[2 if name == playlists.MASTER_DVR else int(listing)].append(name)
+    return parts
+
+
+def spans_of(listed: playlists.MediaPlaylist, folder: Path) -> list[list[tuple[Path, index.Segment]]]:
+    """The files of a catch-up's playlist, parted where time stamps do not go on: see remux.to_mp4."""
+    spans: list[list[tuple[Path, index.Segment]]] = []
+    for number, entry in enumerate(listed.entries):
+        path = folder / entry.uri
+        if entry.broken or not spans:
+            spans.append([])
+        segment = index.Segment(number, entry.seconds, path.stat().st_size, entry.began_ms or 0, 0)
+        spans[-1].append((path, segment))
+    return spans
+
+
 def picture_size(channel: Path) -> tuple[int, int] | None:
     """Of the first session that has a picture."""
     for folder, _ in index.sessions(channel):
@@ -134,4 +173,6 @@ def _stays(name: str, wanted: Wanted) -> bool:
         return wanted.catchup
     if OF_LIVE.fullmatch(name):
         return wanted.live
+    if name == MOVED:
+        return wanted.moved
     return wanted.drafts if name.startswith(".") else name in wanted.recordings

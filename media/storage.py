@@ -14,6 +14,8 @@ from config import Config
 CHANNEL, SESSION = "ch_", "ses_"
 # A file of this name in a channel's folder: nginx serves nothing of it without a signature.
 SIGNED = "signed"
+# With one of this name, it sends whoever asks for what is not there (any more) to the store.
+MOVED = "moved"
 
 
 def folders(config: Config) -> tuple[tuple[Path, int], ...]:
@@ -163,6 +165,16 @@ def mark_signed(channel: Path, *, signed: bool) -> None:
         return
     with suppress(FileNotFoundError):  # the channel is being deleted
         mark.touch()
+
+
+def mark_moved(channel: Path) -> None:
+    """Addresses from before its videos moved to the store go on: see the media server's configuration."""
+    channel.mkdir(parents=True, exist_ok=True)
+    (channel / MOVED).touch()
+
+
+def unmark_moved(channel: Path) -> None:
+    (channel / MOVED).unlink(missing_ok=True)
 
 
 def own_by_media_server(path: Path) -> None:

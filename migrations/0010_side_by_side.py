@@ -6,6 +6,10 @@ row for each counter.
 
 SUMS = (
     "ALTER TABLE channel_count DROP CONSTRAINT channel_count_pkey",
+    # Rows that are not in a sum yet: what there is to fold, however many counters there are.
+    "ALTER TABLE channel_count ADD COLUMN fresh boolean NOT NULL DEFAULT false",
+    "ALTER TABLE channel_count ALTER COLUMN fresh SET DEFAULT true",
+    "CREATE INDEX channel_count_fresh ON channel_count (account_id, tag, status) WHERE fresh",
     "CREATE INDEX channel_count_of ON channel_count (account_id, tag, status) INCLUDE (n)",
     "DROP TRIGGER channel_counts ON channel",
     "DROP TRIGGER channel_tag_counts ON channel_tag",

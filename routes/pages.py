@@ -9,8 +9,7 @@ from markupsafe import escape
 from db import utcnow
 from errors import ApiError, ForbiddenError, NotFoundError, from_api_error
 from live.signing import signed
-from live.snapshot import channel_object, on_air_ms
-from live.videos import node_of
+from live.snapshot import channel_object, on_air_ms, storyboard_url
 from models import Channel, Session, Status
 from routes.context import box
 from wire import iso
@@ -119,15 +118,8 @@ def viewer_state(channel: Channel) -> dict[str, Any]:
         "dvrUrl": opening(channel, dvr_url(channel)),
         "onAir": on_air_ms(channel, session, now) // 1000,
         "videoUrl": opening(channel, shown["videoUrl"]),
-        "storyboardUrl": opening(channel, storyboard_url(channel) if shown["videoUrl"] else None),
+        "storyboardUrl": opening(channel, storyboard_url(channel, box.links) if shown["videoUrl"] else None),
     }
-
-
-def storyboard_url(channel: Channel) -> str | None:
-    """Made of a channel that takes pictures."""
-    if not channel.thumbnail:
-        return None
-    return box.links.media(f"{channel.id}/storyboard.vtt", node_of(channel, "catchup"))
 
 
 def dvr_url(channel: Channel) -> str | None:

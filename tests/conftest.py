@@ -48,6 +48,12 @@ def installation(folder: Path, **settings: str) -> Config:
     )
 
 
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings are read as if PostgreSQL's driver were there, which tests on SQLite go without; nothing connects."""
+    monkeypatch.setattr("database_url.find_spec", lambda _: True)
+
+
 def prepared_app(config: Config) -> Flask:
     """The real app on a real database file."""
     make_folders(config)

@@ -84,6 +84,7 @@ def test_every_value_is_taken_as_given(tmp_path):
 
 WRONG = {
     "PORT": ("0", "65536", "x", "-1", "80.0", "٨٠"),
+    "CAPACITY": ("0", "-1", "100001", "many"),
     "WEB_PROCESSES": ("0", "33", "x", "-1", "1.5", "٢"),
     "HTTP_PORT": ("70000",),
     "RTMP_PORT": ("rtmp",),
@@ -231,7 +232,7 @@ def test_every_address_may_be_listened_on_without_a_media_server():
     assert from_env({"MEDIA_SERVER": "none", "HOST": "::"}).public_url == "http://[::]:8000"
 
 
-def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
+def test_the_databases_password_may_be_apart_from_its_address(tmp_path, driver):
     file = tmp_path / "password"
     file.write_text("p@ss/w%rd\n")
     url = "postgresql://live@db.example/live?sslmode=require"
@@ -243,7 +244,47 @@ def test_the_databases_password_may_be_apart_from_its_address(tmp_path):
     "url",
     ["", "postgresql:///live", "postgresql://db.example/live", "postgresql://live:other@db.example/live"],
 )
-def test_a_password_of_nobody_is_refused_and_not_told(url):
+def test_a_password_of_nobody_is_refused_and_not_told(url, driver):
     [told] = problems(MEDIA_SERVER="none", DATABASE_URL=url, DATABASE_PASSWORD=SECRET)
     assert told.startswith("DATABASE_PASSWORD is set, so DATABASE_URL must name a user without one")
     assert SECRET not in told
+
+
+STORE = {"S3_BUCKET": "videos", "S3_PUBLIC_URL": "https://videos.example/"}
+
+
+def test_a_store_has_a_prefix_that_ends_with_a_slash_and_keys_from_files(tmp_path):
+    assert from_env({"MEDIA_SERVER": "none"}).store is None
+    (tmp_path / "key").write_text(f"{SECRET}\n")
+    given = {"S3_PREFIX": "live/one", "S3_ACCESS_KEY": "AKIA", "S3_SECRET_KEY_FILE": str(tmp_path / "key")}
+    config = from_env({"MEDIA_SERVER": "none"} | STORE | given)
+    assert (config.store.prefix, config.store.secret_key) == ("live/one/", SECRET)
+    assert config.store.url == "https://videos.example/live/one"
+    assert (config.store.endpoint, config.store.region) == (None, None)
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("S3_BUCKET", "a b"),
+        ("S3_PREFIX", "../x"),
+        ("S3_PREFIX", "x" * 60 + "!"),
+        ("S3_ENDPOINT", "minio:9000"),
+        ("S3_PUBLIC_URL", ""),
+        ("S3_PUBLIC_URL", "https://videos.example/$channel;"),
+        ("S3_ACCESS_KEY", "AKIA"),
+        ("PUBLIC_URL", "https://live.example"),
+    ],
+)
+def test_a_store_that_could_not_work_stops_the_start(name, value):
+    changed = {"S3_PUBLIC_URL": "http://videos.example"} if name == "PUBLIC_URL" else {}
+    [problem] = problems(**STORE | changed | {name: value})
+    assert problem.startswith("S3_PUBLIC_URL" if changed else name)
+
+
+def test_a_store_without_its_client_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr("config.find_spec", lambda _: None)
+    assert problems(**STORE) == [
+        "S3_BUCKET needs boto3: pip install -r requirements-s3.txt (script/server does it)."
+    ]

@@ -34,6 +34,7 @@ EVERYTHING = {
     "streamToken": "an-earlier-token",
     "startAt": "2126-11-24T19:30",
     "playback": "signed",
+    "region": "north",
     "metadata": '{"order": 7}',
 }
 

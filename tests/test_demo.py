@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook
 
+from config import from_env
+from demo.place import settings_of_its_own
 from demo.receiver import verified
 from demo.telling import Leg, table
 from tests.box import PROJECT, Box, free_ports
@@ -119,6 +121,17 @@ def test_where_no_box_runs_it_starts_one_and_takes_it_away_again(box):
     folder = Path(re.search(r"starting one in (\S+) for", said)[1])
     assert folder.name.startswith("livestream-demo-")
     assert not folder.exists()
+
+
+def test_the_box_that_it_starts_is_no_node_and_has_neither_the_database_nor_the_store_of_the_real_one(
+    tmp_path,
+):
+    real = {"NODE": "paris-2", "DATABASE_URL": "postgresql://live@db/live", "DATABASE_PASSWORD": "secret"}
+    real |= {"S3_BUCKET": "videos", "S3_PUBLIC_URL": "http://videos.example", "S3_SECRET_KEY_FILE": "/none"}
+    kept = {"FFMPEG": "/bin/true", "MEDIA_SERVER": "none", "DATA_DIR": str(tmp_path)}
+    assert settings_of_its_own(real | kept) == kept
+    config = from_env(settings_of_its_own(real | kept))
+    assert (config.node, config.shares_database, config.store) == ("main", False, None)
 
 
 def test_its_receiver_takes_what_the_standard_library_signs_and_nothing_else():

@@ -13,12 +13,11 @@ import pytest
 
 from config import from_env
 from db import utcnow
-from keeper import told_of
 from live import videos
 from media import index, playlists
 from media.broadcast import make_room, whole
 from media.disk import MB, least_free, tightness
-from media.index import Index, Job, Segment
+from media.index import Index, Job, Segment, told_of
 from packager import Packager
 from tests.box import Encoder, running_box, short_folder
 from tests.conftest import installation

@@ -2,8 +2,9 @@
 
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from functools import partial
 
 import peewee
 import pytest
@@ -14,16 +15,15 @@ from keeper import Keeper
 from live import videos
 from live.retention import forget
 from media import index, playlists
-from media.index import Index, Job, Segment
+from media.index import Index
 from media.ladder import Picture, plan
 from media.playlists import parse
 from media.renditions import write_ladder
 from models import Channel
 from models_chores import Chore
 from models_search import Video
-from tests.story import again, arrival, events, new, payload, timeline
-
-RECORDING = Path(__file__).parent / "fixtures/nginx-rtmp/hls"
+from tests.broadcasts import broadcast_over
+from tests.story import again, events, payload, timeline
 
 
 @pytest.fixture
@@ -35,43 +35,8 @@ def keeper(config, lifecycle, monkeypatch):
 
 
 @pytest.fixture
-def broadcast(config, lifecycle):
-    """Makes a channel and as many sessions as are told, with four segments each; the last one may still run."""
-    connections = iter(range(1, 100))
-
-    def made(sessions: int = 1, *, running: bool = False, seen: bool = True, **fields) -> Channel:
-        channel = new(lifecycle, utcnow(), **fields)
-        for _ in range(sessions):
-            one = arrival(next(connections))
-            session = lifecycle.publish(channel.stream_token, one, utcnow())
-            write_session(config.media_dir / channel.id / session.id, seen=seen)
-            last = one.connection
-            if _ < sessions - 1 or not running:
-                lifecycle.unpublish(last, "left", utcnow())
-        return again(channel)
-
-    return made
-
-
-def write_session(folder: Path, *, seen: bool) -> None:
-    folder.mkdir(parents=True)
-    base = sum(len(each.segments) for _, each in index.sessions(folder.parent))
-    index.write_job(folder, Job())
-    index.begin(folder, Index(base))
-    for number in range(4):
-        shutil.copyfile(RECORDING / f"{number}.ts", folder / f"{number}.ts")
-    listed = "".join(f"#EXTINF:1.000,\n{number}.ts\n" for number in range(4))
-    (folder / "index.m3u8").write_text(f"#EXTM3U\n{listed}")
-    if seen:
-        sizes = [(folder / f"{number}.ts").stat().st_size for number in range(4)]
-        rows = [
-            Segment(number, 1.0, sizes[number], 1000 * (base + number), 63000, number == 0 < base)
-            for number in range(4)
-        ]
-        index.append(folder, rows)
-        index.write_signal(
-            folder, {"over": True, "segments": 4, "peak": 100, "codecs": "avc1.42c01e", "video": {}}
-        )
+def broadcast(config, lifecycle) -> Callable[..., Channel]:
+    return partial(broadcast_over, config, lifecycle)
 
 
 def kinds(channel: Channel) -> list[str]:
@@ -306,7 +271,7 @@ def test_what_is_known_to_be_on_disk_is_not_written_down_again(keeper, broadcast
     mine = broadcast()
     run("DELETE FROM channel_node")
     keeper.find_orphans()
-    assert run("SELECT channel_id, node FROM channel_node") == [(mine.id, "main")]
+    assert run("SELECT channel_id, node FROM channel_node") == [(mine.id, keeper.node)]
     execute, said = database.obj.execute_sql, []
     monkeypatch.setattr(
         database.obj, "execute_sql", lambda sql, *more: said.append(sql) or execute(sql, *more)

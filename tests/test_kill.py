@@ -15,7 +15,7 @@ from tests.box import Encoder, running_box, short_folder
 from tests.test_broadcast import discontinuity, sequence
 from tests.waiting import until
 
-pytestmark = pytest.mark.box
+pytestmark = [pytest.mark.box, pytest.mark.both]
 
 PROMISED_S = 10
 

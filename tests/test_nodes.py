@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import peewee
 import pytest
 
+import worker
 from config import ConfigError, from_env
 from db import run
 from errors import NotFoundError, NotPossibleError
@@ -244,6 +245,23 @@ def test_of_two_boxes_with_a_copy_of_one_data_dir_the_later_one_works(member, no
     later.beat(now)
 
 
+def test_a_node_beats_only_while_its_media_server_answers_and_its_worker_comes_round(app, config, member):
+    one = worker.build(config)
+    one.member, one.media_seen_at = member("a"), 1.0
+
+    def beaten() -> bool:
+        before = Node.one("name = 'a'").beats
+        one._beat()
+        return Node.one("name = 'a'").beats == before + 1
+
+    assert beaten()
+    one.media_problem = "refused"
+    assert not beaten()
+    one.media_problem = ""
+    one.ticked_at -= worker.STUCK_S
+    assert not beaten()
+
+
 def test_a_node_that_was_forgotten_while_it_was_away_enters_again(member, now):
     a = member("a")
     run("DELETE FROM node")
@@ -294,7 +312,7 @@ def test_the_nodes_are_in_the_statistics_and_the_metrics(client, two, now):
 # Settings.
 
 
-def test_a_name_of_its_own_needs_a_database_to_share(tmp_path):
+def test_a_name_of_its_own_needs_a_database_to_share(tmp_path, driver):
     settings = {"DATA_DIR": str(tmp_path), "MEDIA_SERVER": "nginx-rtmp"}
     with pytest.raises(ConfigError, match="NODE=b needs DATABASE_URL"):
         from_env(settings | {"NODE": "b"})
@@ -304,7 +322,7 @@ def test_a_name_of_its_own_needs_a_database_to_share(tmp_path):
         from_env(settings | {"NODE": "Node B"})
 
 
-def test_a_box_without_a_media_server_is_a_node_only_where_it_is_alone(tmp_path):
+def test_a_box_without_a_media_server_is_a_node_only_where_it_is_alone(tmp_path, driver):
     settings = {"DATA_DIR": str(tmp_path), "MEDIA_SERVER": "none"}
     assert from_env(settings).node == "main"
     assert from_env(settings | {"DATABASE_URL": "postgresql://live@/live"}).node == ""

@@ -14,7 +14,11 @@ from tests.box import Box, Encoder, short_folder
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.skipif(not postgres.WANTED, reason="needs PostgreSQL")]
+pytestmark = [
+    pytest.mark.box,
+    pytest.mark.both,
+    pytest.mark.skipif(not postgres.WANTED, reason="needs PostgreSQL"),
+]
 
 REGIONS = {"a": "north", "b": "south", "c": "east"}
 LOST_WITHIN_S = 15.0  # on a busy machine; docs/measured.md has what it takes on a quiet one

@@ -16,8 +16,8 @@ from media.storage import box_id, make_folders
 from models_chores import Chore
 from models_nodes import ChannelNode
 from models_search import Video
+from tests.broadcasts import write_session
 from tests.story import again, arrival, new
-from tests.test_keeper import write_session
 from tests.test_nodes import lifecycle_of
 from upkeep import membership
 from upkeep.membership import StrangerError

@@ -19,7 +19,7 @@ from tests.reading import reading
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = pytest.mark.box
+pytestmark = [pytest.mark.box, pytest.mark.both]
 
 # Where a streamToken has to be: `/rtmp` shows it again, and a repeated create answers what it answered.
 TOKENS_STAND_IN = {("channel", "stream_token"), ("kept_answer", "body")}

@@ -79,9 +79,9 @@ def test_what_a_person_starts_is_executable_and_stops_at_the_first_error(name):
     assert "set -euo pipefail" in path.read_text() or len(path.read_text().splitlines()) == 2
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-postgresql.txt"])
-def test_every_requirement_is_pinned_exactly_and_names_no_place(name):
-    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+@pytest.mark.parametrize("path", sorted(ROOT.glob("requirements*.txt")), ids=lambda path: path.name)
+def test_every_requirement_is_pinned_exactly_and_names_no_place(path):
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     loose = [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line)]
     assert loose in ([], ["-r requirements.txt"])
 
@@ -138,6 +138,20 @@ def test_a_taken_port_is_named_before_anything_starts(settings):
         answer = prepare(**settings)
     assert (answer.returncode, answer.stderr.split()[0]) == (2, "PORT")
     assert settings["PORT"] in answer.stderr
+
+
+def test_what_an_srs_has_left_does_not_hide_a_port_that_nginx_is_to_have(tmp_path):
+    """Nobody ends an SRS, or forgets its pid, once MEDIA_SERVER is another."""
+    web, http = map(str, free_ports(2))
+    own = {"DATA_DIR": str(tmp_path / "data"), "MEDIA_SERVER": "nginx-rtmp", "PORT": web, "HTTP_PORT": http}
+    assert prepare("folders", **own, RTMP_PORT="1").returncode == 0
+    (tmp_path / "data/run/srs").mkdir()
+    (tmp_path / "data/run/srs/srs.pid").write_text("4194304")
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        answer = prepare(**own, RTMP_PORT=port)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"RTMP_PORT cannot be {port}: nothing can listen on")
 
 
 def test_the_root_token_is_shown_at_the_first_start_only(settings):
@@ -240,19 +254,26 @@ def test_two_boxes_on_one_data_dir_are_refused(settings):
     assert f"already: {data_dir}" in answer.stderr
 
 
-def test_without_the_driver_that_its_database_needs_nothing_is_set_up(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "function", "wanted"),
+    [
+        ("postgresql", "postgresql_driver_is_set_up", {"DATABASE_URL": "postgresql://live@db.example/live"}),
+        ("s3", "store_client_is_set_up", {"S3_BUCKET": "videos"}),
+    ],
+)
+def test_without_what_its_database_or_its_store_needs_nothing_is_set_up(tmp_path, name, function, wanted):
     """A service that may not write here says so, instead of failing in the middle of an installation."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
     program(tmp_path / ".venv/bin", "python", "echo cpython-311")
-    shutil.copy(ROOT / "requirements-postgresql.txt", tmp_path)
+    wants = f"requirements-{name}.txt"
+    shutil.copy(ROOT / wants, tmp_path)
 
-    def asked(then: str = "postgresql_driver_is_set_up", **environment: str) -> int:
+    def asked(then: str = function, **environment: str) -> int:
         script = f"cd {tmp_path} && source {ROOT}/script/lib/setup.sh && {then}"
         return run("bash", "-c", script, **environment).returncode
 
-    wanted = {"DATABASE_URL": "postgresql://live@db.example/live"}
     assert asked() == 0
     assert asked(**wanted) == 1
-    asked('write_stamp "$postgresql_stamp" "$(python_stamp requirements-postgresql.txt)"')
+    asked(f'write_stamp .venv/.installed-{wants.removesuffix(".txt")} "$(python_stamp {wants})"')
     assert asked(**wanted) == 0
-    assert "postgresql_driver_is_set_up" in (ROOT / "script/server").read_text()
+    assert function in (ROOT / "script/server").read_text()

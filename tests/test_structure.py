@@ -29,7 +29,7 @@ ARROWS = {
     "migrations": set(),
     "schemas": {"wire"},
     "schemas_admin": {"schemas", "schemas_webhook", "wire"},
-    "metrics": {"together", "live", "config", "database_url", "db", "db_sqlite", "media"},
+    "metrics": {"together", "live", "config", "database_url", "db", "db_sqlite", "media", "models_chores"},
     "commands": {
         *("auth", "config", "db", "delivery", "errors", "live", "media", "models", "upkeep", "wire"),
         *("schemas", "schemas_admin", "schemas_webhook", "doctor", "db_sqlite", "models_access"),
@@ -76,8 +76,19 @@ ARROWS = {
     },
     "packager": {"config", "logs", "media", "wake"},
     "keeper": {
-        *("live", "media", "models", "models_chores", "models_nodes", "models_search", "db", "config"),
+        *(
+            "live",
+            "media",
+            "models",
+            "models_chores",
+            "models_nodes",
+            "models_search",
+            "mover",
+            "db",
+            "config",
+        ),
     },
+    "mover": {"live", "media", "models", "models_chores", "models_search", "db", "config"},
     "worker": {"keeper", "live", "delivery", "media", "models", "db", "config", "wake", "logs", "upkeep"},
     "app": {
         *("routes", "live", "media", "auth", "errors", "config", "db", "logs", "wake", "worker", "delivery"),

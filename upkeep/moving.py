@@ -80,8 +80,9 @@ def _in_order(source: Sqlite) -> list[Table]:
 
 
 def _described(source: Sqlite, name: str) -> Table:
-    """By the keys that its rows have in the file: PostgreSQL adds up counters, which have none there."""
-    columns = database.get_columns(name)
+    """With the columns and keys of the file: PostgreSQL has counters in several rows, without a key."""
+    there = {column.name for column in source.get_columns(name)}
+    columns = [column for column in database.get_columns(name) if column.name in there]
     flags = [column.data_type == "boolean" for column in columns]
     return Table(name, [column.name for column in columns], flags, source.get_primary_keys(name))
 

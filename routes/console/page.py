@@ -74,7 +74,7 @@ def room(endpoint: str) -> str:
 
 
 def policy(host: str, public_urls: list[str]) -> str:
-    """Our own files only; pictures and the preview also from the nodes, where those are other hosts."""
+    """Our own files only; pictures and the preview also from nodes and store, where those are on other hosts."""
     places = [urlsplit(url) for url in public_urls]
     media = "".join(f" {place.scheme}://{place.netloc}" for place in places if place.netloc != host)
     return "; ".join(

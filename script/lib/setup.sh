@@ -200,21 +200,31 @@ set_up_python() { # server, or tests for what the tests need as well
 
 # The driver is installed only where it is used: importing it would make every start of every process longer.
 set_up_postgresql_driver() {
-    local wanted=requirements-postgresql.txt
-    if postgresql_driver_is_set_up; then
-        return
-    fi
-    run_step "Installing the Python packages of $wanted" \
-        "$venv_python" -m pip install --no-input --disable-pip-version-check -r "$wanted" ||
-        fail "The Python packages of $wanted could not be installed; see above."
-    write_stamp "$postgresql_stamp" "$(python_stamp "$wanted")"
+    postgresql_driver_is_set_up || set_up_extra requirements-postgresql.txt
 }
 
-postgresql_stamp=.venv/.installed-requirements-postgresql
 postgresql_driver_is_set_up() { # or not wanted
     [[ ${DATABASE_URL:-} != postgresql://* && ${TEST_DATABASE:-} != postgresql ]] ||
-        is_stamped "$postgresql_stamp" "$(python_stamp requirements-postgresql.txt)"
+        extra_is_set_up requirements-postgresql.txt
 }
+
+# So is what speaks S3: 34 MB. The tests' own list has it.
+set_up_store_client() {
+    store_client_is_set_up || set_up_extra requirements-s3.txt
+}
+
+store_client_is_set_up() { # or not wanted
+    [[ -z ${S3_BUCKET:-} ]] || extra_is_set_up requirements-s3.txt
+}
+
+set_up_extra() { # a file of requirements
+    run_step "Installing the Python packages of $1" \
+        "$venv_python" -m pip install --no-input --disable-pip-version-check -r "$1" ||
+        fail "The Python packages of $1 could not be installed; see above."
+    write_stamp ".venv/.installed-${1%.txt}" "$(python_stamp "$1")"
+}
+
+extra_is_set_up() { is_stamped ".venv/.installed-${1%.txt}" "$(python_stamp "$1")"; }
 
 # --- The pages' packages --------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,15 +61,28 @@ def measured(name: str, call: bytes, ports: tuple[int, int], rounds: int, second
 
 
 def press(port: int, call: bytes, seconds: float) -> float:
-    """Requests a second of so many clients that ask one after the other, each on a connection that stays open."""
+    """Requests a second of clients that each ask on a connection that stays open."""
+
+    def asks() -> Iterator[None]:
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            while True:
+                line.sendall(call)
+                answer(line)
+                yield
+
+    return pressed(asks, seconds)
+
+
+def pressed(asks: Callable[[], Iterator[None]], seconds: float) -> float:
+    """How often a second so many clients are answered; `asks` is one of them, which says so after each answer."""
     counts, stop = [0] * CLIENTS, threading.Event()
 
     def ask(number: int) -> None:
-        with socket.create_connection(("127.0.0.1", port)) as line:
-            while not stop.is_set():
-                line.sendall(call)
-                answer(line)
+        with closing(asks()) as answers:
+            for _ in answers:
                 counts[number] += 1
+                if stop.is_set():
+                    return
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
     began = time.monotonic()

@@ -5,12 +5,11 @@ Each request on a connection of its own, as the box's nginx asks web.
 
 import socket
 import sys
-import threading
-import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench.api import BODY, CLIENTS, WHOLE, answer, post, request, server
+from tests.bench.api import BODY, CLIENTS, WHOLE, answer, post, pressed, request, server
 from tests.bench.table import Row
 from tests.box import free_ports
 from tests.conftest import ROOT_ID, ROOT_SECRET, basic
@@ -64,21 +63,13 @@ def calls_with(port: int, authorization: str) -> dict[str, bytes]:
 
 
 def press(port: int, call: bytes) -> float:
-    counts, stop = [0] * CLIENTS, threading.Event()
+    """Requests a second of clients that connect anew for each."""
 
-    def ask(number: int) -> None:
-        while not stop.is_set():
+    def asks() -> Iterator[None]:
+        while True:
             with socket.create_connection(("127.0.0.1", port)) as line:
                 line.sendall(call)
                 answer(line)
-            counts[number] += 1
+            yield
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    time.sleep(WHOLE.seconds)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.monotonic() - began)
+    return pressed(asks, WHOLE.seconds)

@@ -9,6 +9,8 @@ import struct
 import time
 from typing import NamedTuple
 
+from tests.srs_stand_in.rtmp import encoded
+
 CHUNK = 4096  # longer than any command of ours, so that each is one chunk
 DONE_S = 60.0
 
@@ -59,30 +61,9 @@ async def answered(reader: asyncio.StreamReader, word: bytes, times: int) -> Non
 
 
 def command(name: str, number: float, *values: object, stream: int = 0) -> bytes:
-    body = amf(name) + amf(number) + b"".join(amf(each) for each in values)
-    return chunk(3, 20, body, stream)
+    return chunk(3, 20, b"".join(map(encoded, (name, number, *values))), stream)
 
 
 def chunk(channel: int, kind: int, body: bytes, stream: int = 0) -> bytes:
     head = bytes([channel]) + bytes(3) + len(body).to_bytes(3, "big") + bytes([kind])
     return head + stream.to_bytes(4, "little") + body
-
-
-def amf(value: object) -> bytes:
-    """AMF0 of what commands are made of."""
-    match value:
-        case None:
-            return b"\x05"
-        case str():
-            return b"\x02" + text(value)
-        case float():
-            return b"\x00" + struct.pack(">d", value)
-        case dict():
-            return (
-                b"\x03" + b"".join(text(name) + amf(each) for name, each in value.items()) + b"\x00\x00\x09"
-            )
-    raise TypeError(value)
-
-
-def text(value: str) -> bytes:
-    return struct.pack(">H", len(value.encode())) + value.encode()

@@ -20,7 +20,7 @@ from tests.bench.table import Row
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 3.0
-MOST_A_SECOND = 1500  # channels are made before, that many for each second
+MOST_A_SECOND = 800  # channels are made before, that many for each second
 WAYS = {"1 thread": (1, 1), "8 threads": (1, 8), "2 processes of 4 threads": (2, 4)}
 LINKS = Links("http://live.example", "rtmp://live.example/live")
 

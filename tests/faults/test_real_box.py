@@ -15,7 +15,7 @@ from tests.faults.rounds import prepare
 from tests.faults.witness import Witness
 from tests.waiting import until
 
-pytestmark = pytest.mark.box
+pytestmark = [pytest.mark.box, pytest.mark.both]
 
 
 class BoxWitness(Witness):
