@@ -55,6 +55,19 @@ SETTINGS = {
     "lock_timeout": "5s",  # as long as a writer waits on SQLite
     "idle_in_transaction_session_timeout": "30s",  # of a machine that is gone with a writer's turn
     "client_min_messages": "warning",
+    # A machine that is gone without a word has not its connections until the next day.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+# Whoever waits for the answer of a server whose machine is gone, or whose network is, would wait for two hours: such a
+# thread sends nothing, so nobody tells it. What DATABASE_URL says of these is what counts.
+IMPATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
 }
 
 
@@ -122,6 +135,7 @@ class Postgres(peewee.PostgresqlDatabase):
         return value.replace("\0", "\ufffd") if isinstance(value, str) and "\0" in value else value
 
     def begin(self, how: str = ALONE) -> None:
+        self._clear_commit_callbacks()  # of one that could not even be rolled back: its connection was gone
         self._renew()
         with peewee.__exception_wrapper__:
             try:
@@ -180,4 +194,7 @@ def _digest(kind: str, key: str) -> bytes:
 
 def at(url: str) -> Postgres:
     """The database that a DATABASE_URL names."""
-    return Postgres(url, prefer_psycopg3=True, autoconnect=False)
+    with peewee.__exception_wrapper__:
+        said = psycopg.conninfo.conninfo_to_dict(url)
+    impatience = {name: value for name, value in IMPATIENCE.items() if name not in said}
+    return Postgres(url, prefer_psycopg3=True, autoconnect=False, **impatience)

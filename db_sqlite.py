@@ -92,6 +92,7 @@ class Sqlite(peewee.SqliteDatabase):
 
     def begin(self, lock_type: str | None = None) -> None:
         """Waits for its turn and for SQLite's lock, for both together no longer than for one of them."""
+        self._clear_commit_callbacks()  # of one whose rollback failed as well
         until = time.monotonic() + self._timeout
         if not self.turn.acquire(timeout=self._timeout):
             raise peewee.OperationalError("database is locked by another thread")

@@ -15,7 +15,7 @@ from pathlib import Path
 import peewee
 
 from config import Config
-from db import connection, to_ms, utcnow
+from db import database, to_ms, utcnow
 from live import videos
 from live.links import Links
 from media import index, pictures, remains, remux, storage
@@ -117,10 +117,9 @@ class Keeper:
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
             known = {channel.id: channel for channel in Channel.some("id IN (?)", some)}
+            ChannelNode.has(known, self.node)
             for name in some:
                 channel = known.get(name)
-                if channel:
-                    ChannelNode.has(name, self.node)
                 if channel is None or (channel.over and not videos.is_decided(channel, None)):
                     Chore.create(channel_id=name, node=self.node)
 
@@ -129,6 +128,8 @@ class Keeper:
     def do_chores(self) -> float:
         waiting = Chore.waiting(self.node)
         for channel_id, newest in waiting.items():
+            if self.stopping.is_set():
+                break
             try:
                 if self._tend(channel_id):
                     self.mover.hand_on(channel_id)
@@ -341,6 +342,8 @@ class Keeper:
         for session in sessions:
             channel, mono = session.channel, time.monotonic()
             due_at = self.pictured_at.get(channel.id, float("-inf")) + channel.thumb_interval
+            if self.stopping.is_set():
+                break
             if channel.status == Status.LIVE and mono >= due_at and self._take(session):
                 self.pictured_at[channel.id] = mono
         return IDLE_S
@@ -374,13 +377,14 @@ class Loop(threading.Thread):
         self.woken = threading.Event()
 
     def run(self) -> None:
-        with connection():
-            while not self.stopping.is_set():
-                self.woken.wait(self._once())
-                self.woken.clear()
+        while not self.stopping.is_set():
+            self.woken.wait(self._once())
+            self.woken.clear()
+        database.close()
 
     def _once(self) -> float:
         try:
+            database.connect(reuse_if_open=True)  # it may be away just when this thread begins
             return self.step()
         except (peewee.DatabaseError, OSError) as error:
             log.error("%s: %s: %s", self.name, type(error).__name__, error)

@@ -1,5 +1,6 @@
 """The tables of media nodes: which there are, and which has something of a channel on its disk (docs/nodes.md)."""
 
+from collections.abc import Collection
 from typing import Any, Self
 
 from peewee import BigIntegerField, BooleanField, CharField, CompositeKey, IntegerField, TextField
@@ -72,12 +73,17 @@ class ChannelNode(Row):
         primary_key = CompositeKey("channel_id", "node")
 
     @classmethod
-    def has(cls, channel_id: str, node: str) -> None:
-        run(
-            """INSERT INTO channel_node (channel_id, node) VALUES (?, ?)
-               ON CONFLICT (channel_id, node) DO NOTHING""",
-            *(channel_id, node),
+    def has(cls, channel_ids: Collection[str], node: str) -> None:
+        """Only what is not known yet is written: thousands are asked about again and again."""
+        known = run(
+            "SELECT channel_id FROM channel_node WHERE node = ? AND channel_id IN (?)", node, [*channel_ids]
         )
+        for channel_id in set(channel_ids) - {name for (name,) in known}:
+            run(
+                """INSERT INTO channel_node (channel_id, node) VALUES (?, ?)
+                   ON CONFLICT (channel_id, node) DO NOTHING""",
+                *(channel_id, node),
+            )
 
     @classmethod
     def gone(cls, channel_id: str, node: str) -> None:

@@ -22,6 +22,7 @@ ASKING = {signal.SIGTERM, signal.SIGINT}
 SIGNALS = {*ASKING, signal.SIGCHLD}
 WELL_AFTER_S = 10.0  # who lived for so long did not die of its start
 PAUSES_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+NO_ROOM_S = 2.0
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,7 +36,11 @@ class Child:
         self.deaths = 0  # one soon after the other
 
     def start(self, serve: Callable[[], None], mono: float) -> None:
-        self.began, self.pid = mono, _forked(self.part, serve)
+        try:
+            self.began, self.pid = mono, _forked(self.part, serve)
+        except OSError as error:  # no room for one more: those that are there go on
+            self.start_at = mono + NO_ROOM_S
+            log.error("process %d of web cannot be started: %s", self.part + 1, error)
 
     def reap(self, mono: float) -> int | None:
         """How it ended, if it has; then it is to be started again, later each time it dies at once."""

@@ -120,12 +120,12 @@ class Worker:
         with open(self.config.run_dir / "worker.lock", "w") as turn:
             if self._await(turn) and self._await_name():
                 self._work()
-        self.keeper.stop()
-        self.dispatcher.stop()
-        self.leaving.set()  # last: until then this node sees to its publishers
-        self.heart.woken.set()
-        if self.heart.is_alive():
-            self.heart.join()
+            self.keeper.stop()
+            self.dispatcher.stop()
+            self.leaving.set()  # last: until then this node sees to its publishers
+            self.heart.woken.set()
+            if self.heart.is_alive():
+                self.heart.join()
         if self.displaced:
             raise nodes.DisplacedError(self.displaced)
         log.info("stopped", extra={"event": "part_stopped"})
@@ -182,7 +182,7 @@ class Worker:
             self.look_wanted = True
         self.ticked_at = mono
         if self.roll and self._due("roll", mono, nodes.BEAT_EVERY_S):
-            self._step("roll", lambda: self.roll.step(self.node, self.lifecycle.unpublish, now, mono))
+            self._step("roll", lambda: self._call_roll(now, mono))
         self._step("timers", lambda: self.lifecycle.run_due(now))
         if self.media:
             soon = self.look_wanted or self.letting_go
@@ -210,6 +210,8 @@ class Worker:
         return 0.1 if self.media and (self.look_wanted or self.letting_go) else 0.5
 
     def _step(self, name: str, act: Callable[[], object]) -> None:
+        if self.stopping.is_set():
+            return
         try:
             act()
         except (peewee.DatabaseError, OSError, MediaServerError) as error:
@@ -224,6 +226,17 @@ class Worker:
             return False
         self.last[name] = mono
         return True
+
+    def _goes_on(self) -> bool:
+        """Asked within a step that has much to do, as after a restart with thousands of sessions to end: whether
+        nobody wants the worker to stop. Meanwhile it gives its signs of life."""
+        self.ticked_at = time.monotonic()
+        if self._due("sign of life", self.ticked_at, PULSE_EVERY_S):
+            self._step("pulse", self._pulse)
+        return not self.stopping.is_set()
+
+    def _call_roll(self, now: datetime, mono: float) -> None:
+        self.roll.step(self.node, self.lifecycle.unpublish, now, mono, self._goes_on)
 
     def _beat(self) -> float:
         """A sign of life for the other nodes: from a thread of its own, as a tick may wait for the database. None
@@ -246,14 +259,15 @@ class Worker:
             # A worker that has just started has not waited yet.
             self.media_seen_at = mono if self.media_seen_at is None else self.media_seen_at
             if error.gone or mono - self.media_seen_at >= UNREACHABLE_S:
-                lost_all(self.lifecycle, now)
+                lost_all(self.lifecycle, now, self._goes_on)
                 self.publishing = set()
             return
         if self.media_problem:
             log.info("the media server answers again", extra={"event": "media_up"})
         self.publishing = sessions_of(look.publishers)
         self.media_seen_at, self.media_problem = mono, ""
-        unwanted = reconcile(self.lifecycle, look.instance, look.publishers, now, self.signals, self.monitor)
+        found = look.instance, look.publishers, now, self.signals, self.monitor, self._goes_on
+        unwanted = reconcile(self.lifecycle, *found)
         for client_id in unwanted:
             log.info("dropping client %s of %s, which may not publish any more", client_id, self.media.name)
             self.media.drop(client_id)
@@ -269,6 +283,8 @@ class Worker:
         ends = [signal["lastEndsMs"] for signal in sending if signal.get("lastEndsMs")]
         self.playlist_age_s = max(0.0, (to_ms(now) - min(ends)) / 1000) if ends else 0.0
         for session in sessions.values():
+            if not self._goes_on():
+                return
             signal = self.signals[session.id]
             announced = bool(session.video) if session.video or session.audio else None
             state = self.watch.judge(session.id, signal, session.silent_since is None, mono, announced)

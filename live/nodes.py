@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -114,13 +114,17 @@ class RollCall:
         self.beats, self.looked_at = dict(beats), mono
         return [name for name, silence in self.silent_s.items() if silence >= SILENT_S]
 
-    def step(self, own: str, unpublish: Any, now: datetime, mono: float) -> None:
+    def step(
+        self, own: str, unpublish: Any, now: datetime, mono: float, go_on: Callable[[], bool] = lambda: True
+    ) -> None:
         """Say of others that they are lost, and end what they had. Whoever was killed half-way is followed by the
-        next one, for the sessions are found by the node that is lost."""
+        next one, for the sessions are found by the node that is lost. `go_on`: see reconcile."""
         beats = dict(run("SELECT name, beats FROM node WHERE lost_at IS NULL AND name != ?", own))
         for name in self.silent(beats, mono):
             lose(name, beats[name], now)
         for session in left_behind():
+            if not go_on():
+                break
             unpublish(session.connection, "lost", now, session.silent_since or session.last_byte_at)
 
 
@@ -162,10 +166,12 @@ class Member:
         self.box = box
         self.facts = dict(facts)
         self.entered = False
+        self.started: int | None = None  # when it entered: with a copied DATA_DIR two boxes have one id
 
     def enter(self, now: datetime) -> None:
         """Be in the table, with what the settings say now; up with the beat that follows."""
-        values = {"name": self.name, "box": self.box, "started_at": to_ms(now)} | self.facts
+        self.started = to_ms(now)
+        values = {"name": self.name, "box": self.box, "started_at": self.started} | self.facts
         kept = {"beats": 0, "lost_at": to_ms(now), "lost_upto": 0, "draining": False}
         columns = ", ".join(values | kept)
         marks = ", ".join("?" * len(values | kept))
@@ -181,23 +187,21 @@ class Member:
         """A sign of life; whoever was lost is back. Raises DisplacedError."""
         if not self.entered:
             self.enter(now)
-        rows = run(
-            "UPDATE node SET beats = beats + 1 WHERE name = ? AND box = ? RETURNING lost_at",
-            *(self.name, self.box),
-        )
+        mine, who = "name = ? AND box = ? AND started_at = ?", (self.name, self.box, self.started)
+        rows = run(f"UPDATE node SET beats = beats + 1 WHERE {mine} RETURNING lost_at", *who)  # noqa: S608
         if not rows:
             if run("SELECT 1 FROM node WHERE name = ?", self.name):
                 raise DisplacedError(taken(self.name))
             self.entered = False  # somebody has removed it while it was away
         elif rows[0][0] is not None:
-            run("UPDATE node SET lost_at = NULL WHERE name = ? AND box = ?", self.name, self.box)
+            run(f"UPDATE node SET lost_at = NULL WHERE {mine}", *who)  # noqa: S608
             log.info("node %s is up", self.name, extra=about("node_up", self.name))
 
 
 def taken(name: str) -> str:
     return (
-        f"Another box with this database is the node {name!r}. Set NODE to a name of this one's own, or stop "
-        "the other one."
+        f"Another box with this database is the node {name!r} now, or one with a copy of this DATA_DIR. Set NODE to a "
+        "name of this one's own, or stop the other one."
     )
 
 

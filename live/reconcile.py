@@ -1,6 +1,6 @@
 """The media server is the truth: open sessions are compared with the publishers it really has."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -43,8 +43,10 @@ def reconcile(
     looked_at: datetime,
     signals: Mapping[str, dict[str, Any]] = NO_SIGNALS,
     monitor: Monitor | None = None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> list[str]:
     """Close sessions of this node whose publisher is gone, note what the others send; returns the clients to drop.
+    `go_on` is asked before each that is closed, for there may be thousands; where it says no, that is all.
 
     `publishers` were seen before this is called, so that each of them had its session written before. `signals` is
     what the packager says of sessions, by id (media/index.py: read_signal).
@@ -58,6 +60,8 @@ def reconcile(
             continue
         if instance_of(session.connection) == instance and looked_at - session.start_time < NEW:
             continue
+        if not go_on():
+            return []
         lifecycle.unpublish(
             session.connection, "lost", looked_at, session.silent_since or session.last_byte_at
         )
@@ -92,10 +96,12 @@ def sessions_of(publishers: Collection[Publisher]) -> set[str]:
     }
 
 
-def lost_all(lifecycle: Lifecycle, now: datetime) -> int:
-    """The media server is gone, and with it every publisher; returns how many there were."""
+def lost_all(lifecycle: Lifecycle, now: datetime, go_on: Callable[[], bool] = lambda: True) -> int:
+    """The media server is gone, and with it every publisher; returns how many there were. `go_on`: see reconcile."""
     sessions = Session.all_open(lifecycle.links.name)
     for session in sessions:
+        if not go_on():
+            break
         lifecycle.unpublish(session.connection, "lost", now, session.silent_since or session.last_byte_at)
     return len(sessions)
 

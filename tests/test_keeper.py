@@ -1,14 +1,16 @@
 """The keeper, over what a packager has left on disk: what is made, what stays, what goes."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+import peewee
 import pytest
 
 import keeper as keeping
-from db import utcnow
+from db import database, run, utcnow
 from keeper import Keeper
 from live import videos
 from live.retention import forget
@@ -264,6 +266,21 @@ def test_folders_of_channels_that_are_no_more_go(keeper, broadcast, lifecycle, c
     assert (config.media_dir / stays.id).exists()
 
 
+def test_what_is_known_to_be_on_disk_is_not_written_down_again(keeper, broadcast, monkeypatch):
+    """Thousands of folders are looked at every ten minutes, in the thread that sees to publishers."""
+    mine = broadcast()
+    run("DELETE FROM channel_node")
+    keeper.find_orphans()
+    assert run("SELECT channel_id, node FROM channel_node") == [(mine.id, keeper.node)]
+    execute, said = database.obj.execute_sql, []
+    monkeypatch.setattr(
+        database.obj, "execute_sql", lambda sql, *more: said.append(sql) or execute(sql, *more)
+    )
+    keeper.find_orphans()
+    assert said
+    assert all(sql.startswith("SELECT") for sql in said)
+
+
 def test_what_one_channel_fails_at_holds_up_no_other(keeper, broadcast, lifecycle, monkeypatch):
     bad, good = broadcast(), broadcast()
     for channel in (bad, good):
@@ -290,3 +307,23 @@ def test_a_running_broadcast_that_is_kept_counts_as_storage(broadcast, client):
     assert client.post("/v1/live", json={"name": "x"}).status_code == 403
     client.put(f"/v1/live/{channel.id}", json={"catchup": False})
     assert client.post("/v1/live", json={"name": "x"}).status_code == 201
+
+
+def test_a_loop_that_finds_no_database_when_it_begins_tries_again(app, monkeypatch):
+    """The beat of a node is one: without it the node is lost, however well it is."""
+    tries, done, stopping = [], threading.Event(), threading.Event()
+    connect = database.obj.connect
+
+    def away_at_first(**how) -> bool:
+        tries.append(how)
+        if len(tries) == 1:
+            raise peewee.OperationalError("too many connections")
+        return connect(**how)
+
+    monkeypatch.setattr(database.obj, "connect", away_at_first)
+    monkeypatch.setattr(keeping, "IDLE_S", 0.01)
+    loop = keeping.Loop("beat", lambda: done.set() or 0.01, stopping)
+    loop.start()
+    assert done.wait(10)
+    stopping.set()
+    loop.join(10)

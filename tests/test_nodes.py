@@ -237,6 +237,14 @@ def test_a_second_box_of_one_name_is_told(member, now):
         other.beat(now)
 
 
+def test_of_two_boxes_with_a_copy_of_one_data_dir_the_later_one_works(member, now):
+    earlier, later = member("a"), Member("a", "box of a", NOWHERE | {"public_url": "", "rtmp_url": ""})
+    later.beat(now + after(seconds=1))
+    with pytest.raises(DisplacedError, match="copy of this DATA_DIR"):
+        earlier.beat(now)
+    later.beat(now)
+
+
 def test_a_node_beats_only_while_its_media_server_answers_and_its_worker_comes_round(app, config, member):
     one = worker.build(config)
     one.member, one.media_seen_at = member("a"), 1.0

@@ -12,7 +12,7 @@ from db import connection, utcnow
 from keeper import Keeper
 from live import videos
 from live.nodes import Member
-from media.storage import make_folders
+from media.storage import box_id, make_folders
 from models_chores import Chore
 from models_nodes import ChannelNode
 from models_search import Video
@@ -162,3 +162,11 @@ def test_a_box_of_a_name_that_is_in_use_does_not_start(config, db, now, monkeypa
         alive.join()
     monkeypatch.setattr(membership, "LISTEN_S", 0.3)
     membership.check_name(replace(config, node="a"))  # it is silent: its machine was replaced by this one
+
+
+def test_a_box_that_was_given_another_name_is_told_which_one_it_had(config, db, now):
+    """Its sessions would stay open, and its videos be looked for on another disk."""
+    Member("a", box_id(config), FACTS).beat(now)
+    membership.check_name(replace(config, node="a"))
+    with pytest.raises(StrangerError, match="Set NODE=a;"):
+        membership.check_name(replace(config, node="b"))

@@ -1,11 +1,13 @@
 """What PostgreSQL has of its own: its schema, turns of writers, connections that are lost."""
 
 import threading
+from contextlib import suppress
 
 import peewee
 import pytest
 
-from db import bind, connection, database, migrate, run
+from db import after_commit, bind, connection, database, migrate, run, side_by_side
+from db_postgresql import at
 from models import TimelineEntry
 from models_search import ChannelCount
 from tests import postgres
@@ -84,3 +86,32 @@ def _end(backend: int) -> None:
     other = threading.Thread(target=ask)
     other.start()
     other.join(10)
+
+
+def test_what_was_to_follow_a_commit_is_forgotten_with_a_transaction_whose_connection_is_lost(app):
+    followed = []
+    with connection():
+        with suppress(peewee.OperationalError), side_by_side():
+            after_commit(lambda: followed.append("of the lost one"))
+            database.connection().close()
+            run("SELECT 1")
+        with side_by_side():
+            after_commit(lambda: followed.append("of the next one"))
+    assert followed == ["of the next one"]
+
+
+def test_nobody_waits_for_long_for_a_server_whose_machine_is_gone(app, config):
+    """The kernel finds out, which a test cannot wait for; both ends have asked it to."""
+    with connection():
+        asked = database.connection().info.get_parameters()
+        assert (asked["connect_timeout"], asked["keepalives_idle"], asked["tcp_user_timeout"]) == (
+            *("5", "5", "10000"),
+        )
+    own = at(f"{config.database_url}{'&' if '?' in config.database_url else '?'}tcp_user_timeout=60000")
+    with own.connection_context():
+        assert own.connection().info.get_parameters()["tcp_user_timeout"] == "60000"
+
+
+def test_an_address_with_an_option_that_nobody_knows_is_an_error_of_the_database():
+    with pytest.raises(peewee.DatabaseError, match="unheard_of"):
+        at("postgresql://live@/live?unheard_of=1")

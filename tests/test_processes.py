@@ -287,6 +287,18 @@ def test_who_dies_at_once_is_started_again_later_each_time():
     assert child.start_at == now, "it had been well"
 
 
+def test_who_cannot_be_started_is_tried_again_and_takes_none_of_the_others_along(monkeypatch):
+    child = processes.Child(0)
+
+    def full() -> int:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    child.start(lambda: None, 100.0)
+    assert (child.pid, child.start_at) == (0, 100.0 + processes.NO_ROOM_S)
+    assert child.reap(100.0) is None
+
+
 # All of them end.
 
 

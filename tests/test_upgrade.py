@@ -19,10 +19,10 @@ from playhouse.migrations import Runner
 import db
 import db_sqlite
 from config import Config
-from db import MIGRATIONS, SchemaError, connection, database, schema
+from db import MIGRATIONS, SchemaError, connection, database, run, schema
 from db_sqlite import Sqlite, file_at, path_of
 from media.storage import make_folders
-from models import Channel
+from models import Channel, Session
 from tests.box import PROJECT, free_ports
 from tests.killing import killed
 from tests.story import after
@@ -92,6 +92,22 @@ def test_an_upgrade_takes_a_backup_first_which_is_as_it_was(used, now, next_rele
     assert file.name == f"before-9999_later-{now:%Y%m%dT%H%M%SZ}.tar"
     assert archive.manifest_of(file)["schema"] == RELEASES
     assert stat.S_IMODE(used.backups_dir.stat().st_mode) == 0o700
+
+
+def test_what_there_was_before_nodes_is_of_the_node_main_which_one_box_is(config, client, hooks, now):
+    token = client.post("/v1/live", json={"name": "Mine"}).json["data"]["streamToken"]
+    assert hooks.publish(token).status_code == 302
+    run("INSERT INTO audience_state VALUES ('main', 'mark', 7, 'mark', 3, 99)")
+    leave()
+    before = file_at(path_of(config.database_url))
+    with before.connection_context(), before.changing_schema():
+        Runner(before, str(MIGRATIONS)).down("0008_nodes")
+        assert "node" not in {column.name for column in before.get_columns("session")}
+    assert start(config, now) == ["Mine"]
+    with connection():
+        assert [session.node for session in Session.all_open("main")] == ["main"]
+        assert run("SELECT node FROM channel_node") == [("main",)]
+        assert run("SELECT * FROM audience_state") == [("main", "mark", 7, "mark", 3, 99)]
 
 
 def test_neither_a_first_start_nor_one_without_an_upgrade_takes_a_backup(config, now):

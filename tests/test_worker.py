@@ -12,6 +12,7 @@ from db import utcnow
 from media import index, storage, watch
 from media.servers import Look, MediaServerError, Publisher
 from models import Session
+from tests.story import arrival, new
 from tests.waiting import until
 from wake import Bell, Doorman
 
@@ -210,3 +211,25 @@ def test_a_look_at_very_many_files_is_not_begun_again_before_it_is_over(at_work,
     assert at_work.stored_bytes == 7
     at_work.tick(utcnow(), 3 * 61.0, rung=False)
     until(lambda: len(begun) == 2, 10, "it is looked again")
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["another media server", "no media server"])
+def test_with_many_sessions_to_end_it_gives_a_sign_of_life_and_stops_when_it_is_asked_to(
+    at_work, media, config, gone, monkeypatch
+):
+    """Thousands, of a copied database, took half a minute in which it neither was ready nor ended."""
+    for number in range(3):
+        fresh = new(at_work.lifecycle, utcnow())
+        at_work.lifecycle.publish(fresh.stream_token, arrival(number), utcnow())
+    unpublish, alive = at_work.lifecycle.unpublish, []
+
+    def asked_to_stop_meanwhile(*told) -> None:
+        alive.append(config.pulse_file.exists())
+        unpublish(*told)
+        at_work.stop()
+
+    monkeypatch.setattr(at_work.lifecycle, "unpublish", asked_to_stop_meanwhile)
+    media.answer = MediaServerError("nothing listens", gone=True) if gone else Look("nginx-rtmp/bb", [])
+    at_work.tick(utcnow(), 0.0, rung=True)
+    assert (alive, len(Session.all_open())) == ([True], 2)
+    assert not at_work.count.state, "what is not ended yet counts as no time on air"

@@ -62,7 +62,12 @@ def fingerprint(config: Config) -> str:
 
 
 def check_name(config: Config) -> None:
-    """That no other box that is alive is the node of this name."""
+    """That what is here is of no other name, and that no other box that is alive is the node of this one."""
+    for (other,) in run("SELECT name FROM node WHERE box = ? AND name != ?", box_id(config), config.node):
+        raise StrangerError(
+            f"{config.data_dir} is that of the node {other}, under whose name its sessions and videos are found. Set "
+            f"NODE={other}; or, where it was copied to make another node, leave nothing in it but keys."
+        )
     if (beats := _beats_of_another(config)) is None:
         return
     until = time.monotonic() + LISTEN_S
