@@ -112,15 +112,16 @@ class Keeper:
             index.renew_job(folder, wanted, self.guard.level, to_ms(now), tell)
 
     def find_orphans(self) -> None:
-        """Folders of channels that are no more, or ended with nothing decided: after a restore, an upgrade."""
+        """Folders of channels that are no more, or ended with nothing decided: after a restore, an upgrade. And those
+        of a node that was forgotten."""
         names = storage.channels_on_disk(self.media_dir)
         for begin in range(0, len(names), AT_ONCE):
             some = names[begin : begin + AT_ONCE]
             known = {channel.id: channel for channel in Channel.some("id IN (?)", some)}
-            ChannelNode.has(known, self.node)
+            news = ChannelNode.has(known, self.node)
             for name in some:
                 channel = known.get(name)
-                if channel is None or (channel.over and not videos.is_decided(channel, None)):
+                if channel is None or name in news or (channel.over and not videos.is_decided(channel, None)):
                     Chore.create(channel_id=name, node=self.node)
 
     # Chores.
@@ -135,6 +136,8 @@ class Keeper:
                     self.mover.hand_on(channel_id)
                     Chore.done(channel_id, newest, self.node)
                     self.ended_at.pop(channel_id, None)
+                else:
+                    self.mover.keep_up(channel_id, newest)
             except OSError as error:  # of its files; those of others may be well
                 log.error(
                     "%s: %s: %s", channel_id, type(error).__name__, error, extra={"channelId": channel_id}

@@ -73,17 +73,19 @@ class ChannelNode(Row):
         primary_key = CompositeKey("channel_id", "node")
 
     @classmethod
-    def has(cls, channel_ids: Collection[str], node: str) -> None:
-        """Only what is not known yet is written: thousands are asked about again and again."""
+    def has(cls, channel_ids: Collection[str], node: str) -> set[str]:
+        """Returns which were not known. Only those are written: thousands are asked about again and again."""
         known = run(
             "SELECT channel_id FROM channel_node WHERE node = ? AND channel_id IN (?)", node, [*channel_ids]
         )
-        for channel_id in set(channel_ids) - {name for (name,) in known}:
+        news = set(channel_ids) - {name for (name,) in known}
+        for channel_id in news:
             run(
                 """INSERT INTO channel_node (channel_id, node) VALUES (?, ?)
                    ON CONFLICT (channel_id, node) DO NOTHING""",
                 *(channel_id, node),
             )
+        return news
 
     @classmethod
     def gone(cls, channel_id: str, node: str) -> None:

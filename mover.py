@@ -58,6 +58,7 @@ class Mover:
         self.pause_s = PAUSE_S
         self.failures = 0  # for the metrics
         self.failed: Counter[str] = Counter()  # downloads
+        self.heard: dict[str, int] = {}  # channels whose files stay here a little longer
 
     def start(self) -> None:
         """Where there is no store any more, what somebody has copied back from it is served from here."""
@@ -74,10 +75,20 @@ class Mover:
     def hand_on(self, channel_id: str) -> None:
         """All is done for this channel's files here: the store's turn, if that changes anything for it."""
         channel, now = Channel.named(channel_id), utcnow()
+        self.heard.pop(channel_id, None)
         if self._moves(channel) and videos.at(channel_id, self.node):
             Stored.begin(channel_id, self.node, now)
         else:
             Stored.look_again(channel_id, now)
+
+    def keep_up(self, channel_id: str, newest: int) -> None:
+        """Its files stay here a little longer; what is removed meanwhile goes from the store at once. `newest`: its
+        newest chore, of which the store hears once."""
+        if self.store and self.heard.get(channel_id) != newest:
+            self.heard[channel_id] = newest
+            channel = Channel.named(channel_id)
+            if channel and self.has(channel):
+                Stored.look_again(channel_id, utcnow())
 
     def _moves(self, channel: Channel | None) -> bool:
         """Whether what this node has of it is to move, and has not yet."""

@@ -9,8 +9,9 @@ import pytest
 import keeper as keeping
 from config import Config
 from db import connection, utcnow
+from errors import NotPossibleError
 from keeper import Keeper
-from live import videos
+from live import fleet, videos
 from live.nodes import Member
 from media.storage import box_id, make_folders
 from models_chores import Chore
@@ -18,7 +19,7 @@ from models_nodes import ChannelNode
 from models_search import Video
 from tests.broadcasts import write_session
 from tests.story import again, arrival, new
-from tests.test_nodes import lifecycle_of
+from tests.test_nodes import lifecycle_of, lose
 from upkeep import membership
 from upkeep.membership import StrangerError
 
@@ -112,6 +113,43 @@ def test_a_channel_that_nobody_published_to_is_anybodys(boxes):
     boxes.b.keeper.do_chores()
     assert again(channel).kept == {"catchup": None}
     assert Chore.waiting("a") == {}
+
+
+def left_on_b(boxes, **fields):
+    """A channel that is over, of which the node b has something to make yet and is lost."""
+    channel = new(boxes.a.lifecycle, utcnow(), **fields)
+    Member("b", "box", FACTS).beat(utcnow())
+    one = arrival(1, instance="b")
+    session = boxes.b.lifecycle.publish(channel.stream_token, one, utcnow())
+    write_session(boxes.b.config.media_dir / channel.id / session.id, seen=True)
+    boxes.b.lifecycle.playable(session.id, utcnow())
+    lose("b", utcnow())
+    boxes.a.lifecycle.unpublish(one.connection, "lost", utcnow())
+    boxes.a.lifecycle.stop(channel.id, utcnow())
+    return channel, session.id
+
+
+def test_a_node_with_videos_to_be_made_yet_is_forgotten_on_purpose_only(boxes):
+    channel, session = left_on_b(boxes, record=True)
+    with pytest.raises(
+        NotPossibleError, match="2 videos are on the disk of b alone, 2 of them still to be made"
+    ):
+        fleet.remove("b", boxes.a.lifecycle.unpublish, utcnow())
+    gone = fleet.remove("b", boxes.a.lifecycle.unpublish, utcnow(), with_videos=True)
+    assert gone == {"videos": 2}
+    assert again(channel).kept == {"record": {session: None}, "catchup": None}
+
+
+def test_a_node_that_was_forgotten_and_is_back_tidies_its_folder(boxes):
+    channel, _ = left_on_b(boxes, record=True)
+    fleet.remove("b", boxes.a.lifecycle.unpublish, utcnow(), with_videos=True)
+    folder = boxes.b.config.media_dir / channel.id
+    work(boxes.b)
+    assert folder.exists()
+    boxes.b.keeper.find_orphans()
+    work(boxes.b)
+    assert not folder.exists()
+    assert list(Video.select()) == []
 
 
 def keyed(config: Config, tmp_path, name: str) -> Config:

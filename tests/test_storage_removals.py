@@ -1,10 +1,12 @@
 """What has moved to the store goes from there with its row, counts as before, and can be downloaded."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+import mover as moving
 from db import run, utcnow
 from keeper import Keeper
 from live import videos
@@ -68,6 +70,24 @@ def test_a_video_that_is_removed_goes_from_the_store_and_the_others_stay(keeper,
     assert objects(far, channel) == set()
     assert Stored.named(channel.id) is None
     assert not (config.media_dir / channel.id).exists()
+
+
+def test_what_is_removed_while_files_that_have_moved_stay_here_goes_from_the_store_at_once(
+    keeper, ended, far, client, monkeypatch
+):
+    monkeypatch.setattr(moving, "STAYS", timedelta(seconds=60))
+    channel = ended(record=True)
+    work(keeper, 10)
+    [recording] = [each for each in videos.of_channel(channel.id) if each.type == "record"]
+    assert recording.path.partition("/")[2] in objects(far, channel)
+    client.delete(f"/v1/video/{recording.id}")
+    work(keeper)
+    left = {Path(name).suffix for name in objects(far, channel)}
+    assert (".mp4" in left, ".ts" in left) == (False, True)
+    listings = []
+    monkeypatch.setattr(keeper.mover, "_compare", listings.append)
+    work(keeper)
+    assert listings == [], "once is enough"
 
 
 def test_a_channel_that_is_deleted_while_the_store_is_down_goes_from_it_when_it_is_back(
