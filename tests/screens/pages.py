@@ -268,6 +268,7 @@ LEFT_OUT = {
     "pages.oembed": FOR_PROGRAMS,
     "studio_page.state": FOR_PROGRAMS,
     "studio_page.key": FOR_PROGRAMS,
+    "elsewhere.send_on": FOR_PROGRAMS,
     "docs.openapi_json": FOR_PROGRAMS,
     "docs.docs_file": "is a file of /docs",
     "static": "is a file of the pages",
