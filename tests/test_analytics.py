@@ -170,6 +170,8 @@ def present(channel_id: str, account_id: str, viewers: int) -> None:
     )
 
 
+# On a server these boxes are no nodes, and what viewers there are is for the nodes to say: tests/test_nodes.py.
+@pytest.mark.sqlite
 def test_a_channels_statistics_are_now_ever_and_by_minute(client, config, lifecycle, count):
     now = utcnow()
     channel = new(lifecycle, now - HOUR, accountId="a")
@@ -189,6 +191,7 @@ def test_a_channels_statistics_are_now_ever_and_by_minute(client, config, lifecy
     assert found["series"][-2]["ccu"] in (0, 3)
 
 
+@pytest.mark.sqlite
 def test_viewers_are_unknown_while_nobody_counts(client, config, channel):
     path = f"/v1/live/{channel['id']}/statistics"
     present(channel["id"], "1", 3)

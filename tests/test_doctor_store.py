@@ -84,9 +84,10 @@ def test_an_address_that_browsers_may_not_play_from_is_found(config, app):
 def test_moved_videos_that_are_in_another_bucket_or_whose_settings_are_gone_are_found(config, lifecycle):
     channel = broadcast_over(config, lifecycle)
     run(
-        """INSERT INTO video (id, channel_id, account_id, name, tags, type, path, duration, size, created_at, moved_at)
-           VALUES ('vid_1', ?, '1', '', '[]', 'catchup', ?, 1, 1, 1, 1)""",
-        *(channel.pk, f"{channel.id}/master_dvr.m3u8"),
+        """INSERT INTO video (id, channel_id, account_id, name, tags, type, path, duration, size, created_at, moved_at,
+                              node)
+           VALUES ('vid_1', ?, '1', '', '[]', 'catchup', ?, 1, 1, 1, 1, ?)""",
+        *(channel.pk, f"{channel.id}/master_dvr.m3u8", config.node),
     )
     last = found(config)[-1]
     assert (last.state, "not there" in last.found) == ("failed", True), "nor are they in this bucket"

@@ -27,7 +27,7 @@ def test_a_reset_answers_with_the_new_token(client, channel, base):
         "streamId": channel["id"],
         "streamUrl": channel["streamUrl"],
         "streamToken": "",
-        "node": "main",
+        "node": client.application.config["LIVESTREAM"].node or None,
         "region": "",
     }
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -68,7 +69,8 @@ def kill_all_of(box: Box) -> None:
     top = psutil.Process(box.process.pid)
     there = [top, *top.children(recursive=True)]
     for process in there:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # with its parent
+            process.kill()
     psutil.wait_procs(there, 10)
     box.process.wait(10)
 

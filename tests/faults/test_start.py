@@ -10,6 +10,8 @@ from db import bind, connection, database, migrate
 from media.storage import make_folders
 from tests.box import PROJECT
 
+pytestmark = pytest.mark.sqlite
+
 # Root may write what it may not; without this capability its files' modes count for it as well.
 AS_OTHERS = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 

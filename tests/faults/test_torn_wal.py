@@ -16,6 +16,8 @@ from tests.box import short_folder
 from tests.conftest import installation, prepared_app
 from tests.story import arrival, new
 
+pytestmark = pytest.mark.sqlite
+
 CHANNELS = 12
 
 
