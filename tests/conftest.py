@@ -234,7 +234,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--races", type=int, default=100, help="how often each race is run")
+    parser.addoption("--races", type=int, default=50, help="how often each race is run")
     parser.addoption(
         "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
     )

@@ -13,6 +13,8 @@ from tests.faults.rounds import prepare, settle, stop
 from tests.faults.traffic import Channel
 from tests.faults.world import World
 
+pytestmark = pytest.mark.sqlite
+
 
 @pytest.fixture(scope="module")
 def quiet():
