@@ -48,13 +48,21 @@ QUICK = Extent(500, 50, 10, 40)
 SECONDS = 1.0
 
 
-def rows(folder: Path, rounds: int, extent: Extent = WHOLE, database_url: str | None = None) -> list[Row]:
+def rows(
+    folder: Path, rounds: int, extent: Extent = WHOLE, database_url: str | None = None, processes: int = 1
+) -> list[Row]:
     """Milliseconds, each figure once a round; ours and the peer's take turns. Raises at a decision that is wrong."""
-    found = decisions(folder, rounds, extent, database_url)
-    return found if extent == QUICK or nginx_program() is None else found + whole_way(folder, rounds, extent)
+    found = decisions(folder, rounds, extent, database_url, processes)
+    return (
+        found
+        if extent == QUICK or nginx_program() is None
+        else found + whole_way(folder, rounds, extent, processes)
+    )
 
 
-def decisions(folder: Path, rounds: int, extent: Extent, database_url: str | None) -> list[Row]:
+def decisions(
+    folder: Path, rounds: int, extent: Extent, database_url: str | None, processes: int
+) -> list[Row]:
     """From the call of the media server to the answer."""
     ours, peer = defaultdict(list), defaultdict(list)
     with ExitStack() as at_work:
@@ -64,7 +72,7 @@ def decisions(folder: Path, rounds: int, extent: Extent, database_url: str | Non
         with here.open():
             webhooks.create(webhook_at(seen), None, here.config, utcnow())
         at_work.enter_context(worker(here.config))
-        at_work.enter_context(here.web())
+        at_work.enter_context(here.web(processes))
         at_work.enter_context(there.bare())
         for number in range(rounds):
             for name, value in one_round(here, extent, number, seen):
@@ -81,11 +89,12 @@ def decisions(folder: Path, rounds: int, extent: Extent, database_url: str | Non
     ]
 
 
-def whole_way(folder: Path, rounds: int, extent: Extent) -> list[Row]:
+def whole_way(folder: Path, rounds: int, extent: Extent, processes: int) -> list[Row]:
     """Through the real nginx, on SQLite: from the connection of each publisher to the answer."""
     ours, peer = defaultdict(list), defaultdict(list)
     house = House(folder / "box", extent.channels, None)
-    with running_box(folder / "box") as box, peer_nginx(folder) as (_, port, _):
+    settings = {"WEB_PROCESSES": str(processes)}
+    with running_box(folder / "box", **settings) as box, peer_nginx(folder) as (_, port, _):
         door = house.door._replace(port=box.port)
         for _ in range(rounds):
             arriving = house.cast(extent.publishers)
@@ -171,9 +180,10 @@ class House:
         return [storm.publisher("valid", key) for key in keys]
 
     @contextmanager
-    def web(self) -> Iterator[None]:
+    def web(self, processes: int) -> Iterator[None]:
         own = {"DATA_DIR": str(self.config.data_dir), "DATABASE_URL": self.config.database_url}
         own |= {"MEDIA_SERVER": "none", "WORKER": "apart", "PORT": str(self.door.port)}
+        own |= {"WEB_PROCESSES": str(processes)}
         with server([sys.executable, "app.py"], self.door.port, own):
             yield
 
