@@ -40,9 +40,7 @@ class Wish:
         self.act, self.context = act, copy_context()
         self.value, self.error = None, None
         self.over = False
-        self.called = threading.Semaphore(
-            0
-        )  # when it is over, or when this thread is the one to do what waits
+        self.called = threading.Semaphore(0)  # it is over; or it is this thread's to lead
 
     def come_true(self) -> None:
         try:
@@ -128,7 +126,11 @@ class Sqlite(peewee.SqliteDatabase):
             self.turn.release()
 
     def group_commit(self, act: Callable[[], Any]) -> Any:
-        """See db.group_commit."""
+        """See db.group_commit.
+
+        Whoever finds that nobody leads does: waits for the database, does all that is wished for by then in one
+        transaction, calls those who wished, and has the first of those who have come since lead on.
+        """
         if self.in_transaction():
             return act()
         mine = Wish(act)
