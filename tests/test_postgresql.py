@@ -7,7 +7,6 @@ import peewee
 import pytest
 
 from db import after_commit, bind, connection, database, migrate, run, side_by_side
-from db_postgresql import at
 from models import TimelineEntry
 from models_search import ChannelCount
 from tests import postgres
@@ -102,6 +101,8 @@ def test_what_was_to_follow_a_commit_is_forgotten_with_a_transaction_whose_conne
 
 def test_nobody_waits_for_long_for_a_server_whose_machine_is_gone(app, config):
     """The kernel finds out, which a test cannot wait for; both ends have asked it to."""
+    from db_postgresql import at
+
     with connection():
         asked = database.connection().info.get_parameters()
         assert (asked["connect_timeout"], asked["keepalives_idle"], asked["tcp_user_timeout"]) == (
@@ -113,5 +114,7 @@ def test_nobody_waits_for_long_for_a_server_whose_machine_is_gone(app, config):
 
 
 def test_an_address_with_an_option_that_nobody_knows_is_an_error_of_the_database():
+    from db_postgresql import at
+
     with pytest.raises(peewee.DatabaseError, match="unheard_of"):
         at("postgresql://live@/live?unheard_of=1")
