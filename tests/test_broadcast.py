@@ -13,7 +13,7 @@ from tests.browser import chromium, video_state, wait_for
 from tests.receiver import Receiver
 from tests.waiting import until
 
-pytestmark = [pytest.mark.box, pytest.mark.both]
+pytestmark = pytest.mark.box
 
 
 def probe(url: str) -> list[dict]:
