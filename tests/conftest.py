@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
+from zlib import crc32
 
 import pytest
 from flask import Flask
@@ -24,6 +25,10 @@ from tests.interrupts import hear_ctrl_c
 from tests.person import Person
 
 ROOT_ID, ROOT_SECRET = "root", "a-root-secret-for-tests"
+DIFFERING = {
+    *("test_postgresql", "test_side_by_side", "test_scale_postgresql", "test_moving", "test_delivery_queue"),
+    *("test_search", "test_event", "test_nodes", "test_nodes_files", "test_nodes_box"),
+}
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
@@ -217,13 +222,22 @@ def own_box() -> Iterator[Box]:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A module's tests of the running box stay in one process: two of its boxes at once are too much for two cores."""
+    if (half := config.getoption("half")) is not None:
+        others = [item for item in items if not in_half(item, half)]
+        items[:] = [item for item in items if in_half(item, half)]
+        config.hook.pytest_deselected(items=others)
     for item in items:
         if item.get_closest_marker("box"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
         if postgres.WANTED and item.get_closest_marker("sqlite"):
             item.add_marker(pytest.mark.skip(reason="about SQLite's file"))
+
+
+def in_half(item: pytest.Item, half: int) -> bool:
+    """By its name, so that it is the same for every process. What differs between the databases is in both."""
+    return item.path.stem in DIFFERING or crc32(item.nodeid.encode()) % 2 == half
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -234,6 +248,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--half", type=int, choices=(0, 1), help="every other test, and those of the databases' differences"
+    )
     parser.addoption("--races", type=int, default=50, help="how often each race is run")
     parser.addoption(
         "--fuzz", type=int, metavar="N", help="schemathesis: N examples per call, with a new seed"
