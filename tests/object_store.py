@@ -18,7 +18,7 @@ ANYBODY_READS = (
 
 
 class ObjectStore:
-    """A bucket that anybody may read, as docs/storage.md has it set up."""
+    """A bucket that anybody may read, as docs/operations.md has it set up."""
 
     def __init__(self) -> None:
         self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
