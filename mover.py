@@ -1,4 +1,4 @@
-"""Finished videos move to the S3-compatible store, and go from there: a loop of the keeper's (docs/storage.md).
+"""Finished videos move to the S3-compatible store, and go from there: a loop of the keeper's (docs/operations.md).
 
 As with the keeper there is no queue of single steps. A channel that is due (models_chores.py: Stored) has its objects
 compared with what is wanted, and the difference made: whatever is killed, or refused by the store, is done again.
